@@ -1,0 +1,42 @@
+"""A language model that answers from a script: for examples and tests, no network and no key."""
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+
+from dbally.audit.events import LLMEvent
+from dbally.llms.base import LLM
+from dbally.llms.clients.base import LLMClient, LLMOptions
+from dbally.prompt.template import ChatFormat
+
+Reply = Callable[[str], str]  # from the text of a conversation to the model's answer; what it raises, the model raises
+
+
+class ScriptedLLM(LLM[LLMOptions]):
+    """Answers every conversation with what `reply` returns for its text."""
+
+    _options_cls = LLMOptions
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__("scripted")
+        self.reply = reply
+
+    @cached_property
+    def client(self) -> "ScriptedClient":
+        return ScriptedClient(self.reply)
+
+
+class ScriptedClient(LLMClient[LLMOptions]):
+    def __init__(self, reply: Reply) -> None:
+        super().__init__("scripted")
+        self.reply = reply
+
+    async def call(
+        self, conversation: ChatFormat, options: LLMOptions, event: LLMEvent, json_mode: bool = False
+    ) -> str:
+        await asyncio.sleep(0)  # as a real model would, let other tasks run
+        text = "\n".join(message["content"] for message in conversation)
+        answer = self.reply(text)
+        event.prompt_tokens, event.completion_tokens = len(text.split()), len(answer.split())
+        event.total_tokens = event.prompt_tokens + event.completion_tokens
+        return answer

@@ -1,0 +1,8 @@
+"""{{ cookiecutter.package_name }}: an event handler that records every db-ally request in files."""
+
+from .contexts import record_exception
+from .handler import {{ cookiecutter.handler_class }}
+from .records import Record, Request
+from .values import Limits
+
+__all__ = ["{{ cookiecutter.handler_class }}", "Limits", "Record", "Request", "record_exception"]

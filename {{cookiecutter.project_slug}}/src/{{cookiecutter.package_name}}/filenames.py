@@ -1,0 +1,81 @@
+"""The rules for names of files: what a pattern may be, and what a collection's name becomes."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from hashlib import blake2b
+from string import Formatter
+
+_FIELDS = ("started_at", "collection", "request_id")
+_PLAIN_NAME = re.compile(r"[a-z0-9_-]{1,60}")
+_LONGEST_NAME = 60  # characters of `safe_name`
+_LONGEST_PART = 255  # bytes of a file or folder name, on ext4, APFS and NTFS alike
+
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL)
+
+
+def check_pattern(pattern: str) -> None:
+    """Raise `ValueError` unless `pattern` names a file inside the log directory, on every system."""
+    rule = _broken_rule(pattern)
+    if rule:
+        example = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"
+        raise ValueError(f"filename_pattern {pattern!r}: {rule}; for example {example!r}")
+
+
+def check_directory(log_dir: str) -> None:
+    """Raise `ValueError` unless `log_dir` can name a directory, on every system."""
+    path = re.sub(r"^[A-Za-z]:", "", log_dir).replace("\\", "/")
+    if not path.strip() or _FORBIDDEN.search(path):
+        rule = 'it is a path without control characters or <>:"|?*'
+        raise ValueError(f"log_dir {log_dir!r}: {rule}; for example 'logs'")
+
+
+def fill(pattern: str, started_at: datetime, collection: str, request_id: str) -> list[str]:
+    """Return the folders and the file that `pattern` gives for a request."""
+    path = pattern.format(started_at=started_at, collection=safe_name(collection), request_id=request_id)
+    return [f"_{part}" if is_device(part) else part for part in path.split("/")]
+
+
+def safe_name(collection: str) -> str:
+    """Return 1 to 60 ASCII characters that name `collection` on every system.
+
+    Lower-case letters, digits, `_` and `-` stay as they are. Any other name is cleaned and gets a
+    hash behind a `~`, so that two collections never share a file, not even on a system that takes
+    upper and lower case for the same.
+    """
+    if _PLAIN_NAME.fullmatch(collection) and not is_device(collection):
+        return collection
+    digest = blake2b(collection.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", collection)[: _LONGEST_NAME - 21] + "~" + digest
+
+
+def is_device(name: str) -> bool:
+    """Return whether Windows keeps `name` for a device."""
+    return _DEVICE.fullmatch(name) is not None
+
+
+def _broken_rule(pattern: str) -> str | None:
+    try:
+        for _, field, spec, conversion in Formatter().parse(pattern):
+            if field is not None and (field not in _FIELDS or conversion or "{" in str(spec)):
+                return "its fields are {started_at}, {collection} and {request_id}, each with a format at most"
+        epoch = datetime.fromtimestamp(0).astimezone()
+        parts = pattern.format(started_at=epoch, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
+    except (ValueError, TypeError) as error:
+        return f"it is not a format string ({error})"
+    return next((rule for rule in map(_broken_rule_of_part, parts) if rule), None)
+
+
+def _broken_rule_of_part(part: str) -> str | None:
+    if not part.strip(". ") or part[-1] in ". ":
+        return "each part of the path needs a name, which may not end with a dot or a space"
+    if _FORBIDDEN.search(part):
+        return 'a name may not have control characters or <>:"|?*\\ in it'
+    if is_device(part):
+        return f"Windows keeps the name {part!r} for a device"
+    if len(part.encode()) > _LONGEST_PART:
+        return f"a name may have at most {_LONGEST_PART} bytes"
+    return None
