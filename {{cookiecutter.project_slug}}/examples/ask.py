@@ -65,7 +65,7 @@ class StaffView(dbally.SqlAlchemyBaseView):
         return select(STAFF.c.city, func.avg(STAFF.c.salary).label("average_salary")).group_by(STAFF.c.city)
 
 
-def scripted_reply(conversation: str) -> str:
+async def scripted_reply(conversation: str) -> str:
     filters, aggregation, answer = next(script for question, script in SCRIPT.items() if question in conversation)
     wanted = aggregation if "aggregation" in conversation else filters
     if "Decision:" in conversation:

@@ -1,7 +1,7 @@
 """A language model that answers from a script: for examples and tests, no network and no key."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 
 from dbally.audit.events import LLMEvent
@@ -9,11 +9,11 @@ from dbally.llms.base import LLM
 from dbally.llms.clients.base import LLMClient, LLMOptions
 from dbally.prompt.template import ChatFormat
 
-Reply = Callable[[str], str]  # from the text of a conversation to the model's answer; what it raises, the model raises
+Reply = Callable[[str], Awaitable[str]]  # from the text of a conversation to the answer of the model
 
 
 class ScriptedLLM(LLM[LLMOptions]):
-    """Answers every conversation with what `reply` returns for its text."""
+    """Answers every conversation as `reply` does, whether it returns or raises."""
 
     _options_cls = LLMOptions
 
@@ -36,7 +36,7 @@ class ScriptedClient(LLMClient[LLMOptions]):
     ) -> str:
         await asyncio.sleep(0)  # as a real model would, let other tasks run
         text = "\n".join(message["content"] for message in conversation)
-        answer = self.reply(text)
+        answer = await self.reply(text)
         event.prompt_tokens, event.completion_tokens = len(text.split()), len(answer.split())
         event.total_tokens = event.prompt_tokens + event.completion_tokens
         return answer

@@ -1,0 +1,36 @@
+# The first Python here that db-ally runs on; `make PYTHON=/path/to/python` takes another.
+PYTHON := $(shell for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
+BIN := .venv/bin
+DEMO := scratch/db-ally-file-handler
+
+.PHONY: demo test check format clean
+
+demo: .venv/ready ## ask a real db-ally collection and show its log
+	@rm -rf $(DEMO)
+	@$(BIN)/cookiecutter --no-input --output-dir scratch . >/dev/null
+	@cd $(DEMO) && PYTHONPATH=src ../../$(BIN)/python examples/ask.py
+	@cd $(DEMO) && set -- logs/* && echo && echo "$(DEMO)/$$1:" && echo && cat "$$1"
+
+test: .venv/ready check ## run everything
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/ready ## lint and types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: .venv/ready ## format the template's own Python
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean: ## remove all that make made
+	rm -rf .venv scratch uv.lock
+
+.venv/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "db-ally runs on Python 3.11, 3.12 and 3.13: none of them found (make PYTHON=/path/to/python takes yours)" >&2; exit 1; }
+	@echo "Setting up .venv with $(PYTHON) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv sync --quiet
+	@touch $@

@@ -1,0 +1,69 @@
+"""Bake the template as its users do, and look at what came out."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).parent.parent
+QUESTIONS = [key for key in json.loads((TEMPLATE / "cookiecutter.json").read_text()) if not key.startswith("_")]
+
+# What the template language leaves behind when something was not rendered. GitHub's own `${{ }}` is no leftover.
+_LEFTOVER = re.compile(r"(?<!\$)\{\{|\{%|\{#|cookiecutter\.")
+
+
+def bake(output_dir: Path, template: Path = TEMPLATE, **answers: str) -> Path:
+    """Return a project baked with `answers`, defaults for the rest.
+
+    Raises:
+        ValueError: an answer to no question; cookiecutter itself would ignore it.
+    """
+    unknown = answers.keys() - set(QUESTIONS)
+    if unknown:
+        raise ValueError(f"the template does not ask {sorted(unknown)}; it asks {QUESTIONS}")
+    config = output_dir / "cookiecutter-config.json"
+    output_dir.mkdir(parents=True, exist_ok=True)
+    config.write_text(json.dumps({"replay_dir": str(output_dir / "replay"), "cookiecutters_dir": str(output_dir / "cc")}))
+    return Path(
+        cookiecutter(
+            str(template), no_input=True, extra_context=answers, output_dir=str(output_dir), config_file=str(config)
+        )
+    )
+
+
+def files(project: Path) -> set[str]:
+    """Return the relative paths of all files of `project`."""
+    return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+
+
+def leftovers(project: Path) -> list[str]:
+    """Return the lines and names of files in `project` that hold template syntax."""
+    found = [name for name in files(project) if _LEFTOVER.search(name)]
+    for name in sorted(files(project)):
+        lines = (project / name).read_text("utf-8").splitlines()
+        found += [f"{name}:{number}: {line}" for number, line in enumerate(lines, 1) if _LEFTOVER.search(line)]
+    return found
+
+
+def run(project: Path, *command: str | Path, env: Mapping[str, str] | None = None) -> str:
+    """Run `command` with this Python's tools in `project` and return what it prints.
+
+    Raises:
+        AssertionError: it failed; with all that it printed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)],
+        cwd=project,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout

@@ -1,0 +1,97 @@
+"""A small db-ally application to test the handler in: a view over SQLite and a model that says what it is told."""
+
+from typing import Annotated, Any
+
+import dbally
+import sqlalchemy
+from dbally import decorators
+from dbally.audit.event_handlers.base import EventHandler
+from dbally.collection.collection import Collection
+from dbally.collection.results import ViewExecutionResult
+from dbally.iql_generator.prompt import UnsupportedQueryError
+from dbally.similarity import AbstractSimilarityIndex, SimilarityIndex
+from dbally.similarity.fetcher import SimilarityFetcher
+from dbally.similarity.store import SimilarityStore
+from dbally.views.base import BaseView, IndexLocation
+from scripted_llm import Reply, ScriptedLLM
+from sqlalchemy import Column, Engine, MetaData, Select, String, Table
+
+STAFF = Table("staff", MetaData(), Column("name", String), Column("city", String))
+ROWS = [{"name": "Ann", "city": "Kraków"}, {"name": "Bob", "city": "Łódź"}]
+
+
+class TitleStore(SimilarityStore):
+    """Finds every text in title case."""
+
+    async def store(self, data: list[str]) -> None: ...
+
+    async def find_similar(self, text: str) -> str:
+        return text.title()
+
+
+class NoFetcher(SimilarityFetcher):
+    """Fetches nothing."""
+
+    async def fetch(self) -> list[str]:
+        return []
+
+
+class StaffView(dbally.SqlAlchemyBaseView):
+    """Names and cities."""
+
+    def get_select(self) -> Select[Any]:
+        return sqlalchemy.select(STAFF)
+
+    @decorators.view_filter()
+    def lives_in(self, city: Annotated[str, SimilarityIndex(TitleStore(), NoFetcher())]) -> Any:
+        return STAFF.c.city == city
+
+    @decorators.view_filter()
+    def is_broken(self) -> Any:
+        return sqlalchemy.text("no_such_column = 1")
+
+
+class UnableView(BaseView):
+    """Supports no question, so that a fallback is asked."""
+
+    async def ask(self, *args: Any, **kwargs: Any) -> ViewExecutionResult:
+        raise UnsupportedQueryError
+
+    def list_similarity_indexes(self) -> dict[AbstractSimilarityIndex, list[IndexLocation]]:
+        return {}
+
+
+def make_engine() -> Engine:
+    """Return a database in memory that all threads may use."""
+    engine = sqlalchemy.create_engine(
+        "sqlite://", poolclass=sqlalchemy.StaticPool, connect_args={"check_same_thread": False}
+    )
+    STAFF.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(STAFF.insert(), ROWS)
+    return engine
+
+
+def say(iql: str = 'lives_in("kraków")', answer: str = "Ann does.") -> Reply:
+    """Return what a model says that decides to filter with `iql` and puts the result in the words of `answer`."""
+
+    async def reply(conversation: str) -> str:
+        if "Decision:" in conversation:
+            return "Decision: true"
+        return iql if "You MUST use only these methods" in conversation else answer
+
+    return reply
+
+
+def make_collection(
+    engine: Engine,
+    *handlers: EventHandler[Any, Any],
+    name: str = "staff",
+    reply: Reply | None = None,
+    view: type[BaseView] | None = StaffView,
+) -> Collection:
+    """Return a collection with one view, or none, whose model answers as `reply` says."""
+    collection = dbally.create_collection(name, ScriptedLLM(reply or say()), event_handlers=list(handlers))
+    if view:
+        collection.add(view, lambda: StaffView(engine) if view is StaffView else view())
+    return collection
