@@ -245,11 +245,14 @@ async def test_an_event_has_failed_before_its_caller_knows(
     make_handler: MakeHandler, read_records: ReadRecords
 ) -> None:
     tracker = await start(make_handler())
+    known: Records = []
     try:
         async with tracker.track_event(LLMEvent("prompt", "Prompt")):
             raise RuntimeError("the model is away")
     except RuntimeError:
-        assert (await read_records())[-1]["error"] == {"type": "RuntimeError", "message": "the model is away"}
+        known = await read_records()
+
+    assert known[-1]["error"] == {"type": "RuntimeError", "message": "the model is away"}
 
 
 def fails_with_model_down(collection: MakeCollection, *handlers: Any) -> Any:
