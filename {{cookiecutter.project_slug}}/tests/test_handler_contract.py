@@ -285,7 +285,11 @@ FAILURES = {
 
 @pytest.mark.parametrize(("ask", "error"), FAILURES.items(), ids=lambda value: getattr(value, "__name__", ""))
 async def test_a_failed_request_says_so_and_its_caller_sees_the_error(
-    ask: Any, error: type[Exception], make_handler: MakeHandler, read_records: ReadRecords, make_collection: MakeCollection
+    ask: Any,
+    error: type[Exception],
+    make_handler: MakeHandler,
+    read_records: ReadRecords,
+    make_collection: MakeCollection,
 ) -> None:
     with pytest.raises(error) as without_handler:
         await ask(make_collection)
@@ -326,7 +330,11 @@ async def test_a_cancelled_request_has_failed(
 
 @pytest.mark.parametrize(("ask", "error"), FAILURES.items(), ids=lambda value: getattr(value, "__name__", ""))
 async def test_record_exception_tells_why_a_request_failed(
-    ask: Any, error: type[Exception], make_handler: MakeHandler, read_records: ReadRecords, make_collection: MakeCollection
+    ask: Any,
+    error: type[Exception],
+    make_handler: MakeHandler,
+    read_records: ReadRecords,
+    make_collection: MakeCollection,
 ) -> None:
     with pytest.raises(error) as raised, record_exception():
         await ask(make_collection, make_handler())
@@ -430,7 +438,9 @@ async def test_a_value_that_cannot_be_read_is_recorded_as_such(
     tracker = await start(make_handler())
     await tracker.request_end(result([{"good": 1, "bad": Unreadable()}]))
 
-    assert (await read_records())[-1]["data"]["result"]["results"] == [{"good": 1, "bad": "<Unreadable: RuntimeError when read>"}]
+    assert (await read_records())[-1]["data"]["result"]["results"] == [
+        {"good": 1, "bad": "<Unreadable: RuntimeError when read>"}
+    ]
 
 
 # What may be in a record
