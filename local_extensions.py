@@ -35,8 +35,9 @@ _DISTRIBUTIONS = """
 """
 # What those are imported by, where that is another name: a package of such a name would hide it.
 _MODULES = "dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py"
-_LONGEST_IDENTIFIER = 40  # so that no generated line grows beyond what the generated project's formatter allows
-_LONGEST_DIRECTORY = 90  # likewise
+# So that the generated project's formatter breaks no line.
+_LONGEST_IDENTIFIER = 40  # characters
+_LONGEST_DIRECTORY = 80  # columns, in code
 
 
 class Answers(Extension):
@@ -132,7 +133,7 @@ def _package_name(answer: str) -> str | None:
         return rule
     if name in sys.stdlib_module_names:
         return "it is a name of Python's standard library"
-    if name.replace("_", "-") in _DISTRIBUTIONS or name in _MODULES.split():
+    if name.replace("_", "-") in _DISTRIBUTIONS.split() or name in _MODULES.split():
         return "it is a name of something that the package depends on"
     if name in {"src", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
         return "the project uses that name already"
@@ -162,8 +163,9 @@ def _names_in_use() -> set[str]:
 
 
 def _log_directory(answer: str) -> str | None:
-    if len(answer) > _LONGEST_DIRECTORY:
-        return f"it is longer than {_LONGEST_DIRECTORY} characters"
+    columns = (2 if unicodedata.east_asian_width(char) in "FW" else 1 for char in literal(answer)[1:-1])
+    if sum(columns) > _LONGEST_DIRECTORY:
+        return f"it is longer than {_LONGEST_DIRECTORY} columns"
     return _argument(_FILENAMES.check_directory)(answer)
 
 
