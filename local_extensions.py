@@ -40,6 +40,14 @@ _LONGEST_IDENTIFIER = 40  # characters
 _LONGEST_DIRECTORY = 80  # columns, in code
 
 
+class WrongAnswers(InvalidModeException, SystemExit):  # type: ignore[misc]  # cookiecutter has no types
+    """An error that ends with its message and exit code 1: cookiecutter knows the first base, Python itself the second."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message
+
+
 class Answers(Extension):
     """Refuses answers that cannot work, and brings the filters that write the others down."""
 
@@ -59,10 +67,10 @@ class Answers(Extension):
 
 
 def check_answers(answers: Mapping[str, object]) -> str:
-    """Return nothing to write; raise cookiecutter's own error, which it prints bare, naming all wrong answers."""
+    """Return nothing to write; raise `WrongAnswers` that names them all."""
     problems = [problem for question in _RULES if (problem := _problem(question, answers.get(question)))]
     if problems:
-        raise InvalidModeException("\n  ".join(["Nothing was written, these answers cannot work:", *problems]))
+        raise WrongAnswers("\n  ".join(["Nothing was written, these answers cannot work:", *problems]))
     return ""
 
 
