@@ -328,7 +328,7 @@ def assert_holds(project: Path, text: str) -> None:
         compile(path.read_text("utf-8"), path, "exec")
 
 
-@pytest.mark.parametrize(("number", "text"), enumerate(HOSTILE), ids=lambda value: ascii(value)[:24])
+@pytest.mark.parametrize(("number", "text"), [*enumerate(HOSTILE)], ids=lambda value: ascii(value)[:24])
 def test_free_text_comes_out_as_it_went_in(
     number: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,7 +458,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("answers", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("answers", [*ODD.values()], ids=[*ODD])
 def test_odd_answers_that_can_work_pass_the_projects_own_checks(answers: dict[str, str], tmp_path: Path) -> None:
     project = bake(tmp_path / "out", TEMPLATE, **answers)
 
