@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
 import keyword
 import re
@@ -34,7 +35,10 @@ _DISTRIBUTIONS = """
     pytz ruff six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata
 """
 # What those are imported by, where that is another name: a package of such a name would hide it.
-_MODULES = "dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py"
+_MODULES = """
+    _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
+    dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py
+"""
 # So that the generated project's formatter breaks no line.
 _LONGEST_IDENTIFIER = 40  # characters
 _LONGEST_DIRECTORY = 80  # columns, in code
@@ -143,7 +147,7 @@ def _package_name(answer: str) -> str | None:
         return "it is a name of Python's standard library"
     if name.replace("_", "-") in _DISTRIBUTIONS.split() or name in _MODULES.split():
         return "it is a name of something that the package depends on"
-    if name in {"src", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
+    if name in {"src", "test", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
         return "the project uses that name already"
     return "Windows keeps that name for a device" if _FILENAMES.is_device(answer) else None
 
@@ -151,23 +155,25 @@ def _package_name(answer: str) -> str | None:
 def _handler_class(answer: str) -> str | None:
     if rule := _identifier(answer):
         return rule
-    return "the package uses that name already" if hasattr(builtins, answer) or answer in _names_in_use() else None
+    return "the package uses that name already" if hasattr(builtins, answer) or _is_in_use(answer) else None
 
 
 def _identifier(answer: str) -> str | None:
     if not answer.isidentifier() or unicodedata.normalize("NFKC", answer) != answer:
         return "it is not a Python identifier"
-    if keyword.iskeyword(answer) or keyword.issoftkeyword(answer) or re.fullmatch("__.*__", answer):
+    if answer in {*keyword.kwlist, *keyword.softkwlist, "type"} or re.fullmatch("__.*__", answer):
         return "Python has a meaning for it"
     return None if len(answer) <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} characters"
 
 
-def _names_in_use() -> set[str]:
-    names = set()
-    for path in _PROJECT.rglob("*.py"):
-        with tokenize.open(path) as file:
-            names |= {token.string for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.NAME}
-    return names
+def _is_in_use(name: str) -> bool:
+    sources = (path.read_text("utf-8") for path in _PROJECT.rglob("*.py"))
+    return any(name in source and name in _names(source) for source in sources)
+
+
+def _names(source: str) -> set[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME}
 
 
 def _log_directory(answer: str) -> str | None:
