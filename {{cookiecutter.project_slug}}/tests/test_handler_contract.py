@@ -565,6 +565,7 @@ async def test_the_limits_can_be_lifted(make_handler: MakeHandler, read_records:
 
 @pytest.mark.parametrize("bound", [0, -1, 1.5, True, "many"])
 def test_a_limit_that_cannot_work_is_refused(bound: Any) -> None:
+    assert Limits(text=1).text == 1
     with pytest.raises(ValueError, match=f"limit text {bound!r}.*for example 1000"):
         Limits(text=bound)
 
