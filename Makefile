@@ -2,6 +2,7 @@
 PYTHON := $(shell for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
+OWN := local_extensions.py hooks tests # the rest is Python only once it is baked
 DEMO := scratch/db-ally-file-handler
 
 .PHONY: demo test test-destinations check format clean
@@ -19,13 +20,13 @@ test-destinations: .venv/destinations ## run the pages of docs/ against servers 
 	$(BIN)/python -m pytest tests/destinations
 
 check: .venv/ready ## lint and types
-	$(BIN)/ruff format --check
-	$(BIN)/ruff check
+	$(BIN)/ruff format --check $(OWN)
+	$(BIN)/ruff check $(OWN)
 	$(BIN)/mypy
 
 format: .venv/ready ## format the template's own Python
-	$(BIN)/ruff format
-	$(BIN)/ruff check --fix
+	$(BIN)/ruff format $(OWN)
+	$(BIN)/ruff check --fix $(OWN)
 
 clean: ## remove all that make made
 	rm -rf .venv scratch uv.lock

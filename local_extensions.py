@@ -27,7 +27,17 @@ _PACKAGE = _PROJECT / "src" / "{{cookiecutter.package_name}}"
 _DEPENDENCIES = {
     *("dbally", "numpy", "pandas", "sqlalchemy", "greenlet", "tabulate", "copier", "dateutil", "pytz", "tzdata", "six"),
     *("typing_extensions", "opentelemetry", "eval_type_backport", "rich", "litellm", "openai", "httpx", "pydantic"),
-    *("pytest", "pytest_asyncio", "pluggy", "iniconfig", "packaging", "hypothesis", "attr", "attrs", "sortedcontainers"),
+    *(
+        "pytest",
+        "pytest_asyncio",
+        "pluggy",
+        "iniconfig",
+        "packaging",
+        "hypothesis",
+        "attr",
+        "attrs",
+        "sortedcontainers",
+    ),
     *("mypy", "ruff", "hatchling", "tests", "conftest", "ask", "scripted_llm", "src"),
 }
 _LONGEST_IDENTIFIER = 40  # so that no generated line grows beyond what the generated project's formatter allows

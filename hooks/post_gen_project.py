@@ -2,13 +2,13 @@
 
 import json
 
-ANSWERS = json.loads(r'''{{ cookiecutter | tojson }}''')
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
 print(
     f"""
-{ANSWERS['project_slug']} is yours. Try it:
+{ANSWERS["project_slug"]} is yours. Try it:
 
-    cd {ANSWERS['project_slug']}
+    cd {ANSWERS["project_slug"]}
     uv run python examples/ask.py    # asks a small database and shows the logs
     uv run pytest                    # proves that it works here
 

@@ -28,7 +28,9 @@ def bake(output_dir: Path, template: Path = TEMPLATE, **answers: str) -> Path:
         raise ValueError(f"the template does not ask {sorted(unknown)}; it asks {QUESTIONS}")
     config = output_dir / "cookiecutter-config.json"
     output_dir.mkdir(parents=True, exist_ok=True)
-    config.write_text(json.dumps({"replay_dir": str(output_dir / "replay"), "cookiecutters_dir": str(output_dir / "cc")}))
+    config.write_text(
+        json.dumps({"replay_dir": str(output_dir / "replay"), "cookiecutters_dir": str(output_dir / "cc")})
+    )
     return Path(
         cookiecutter(
             str(template), no_input=True, extra_context=answers, output_dir=str(output_dir), config_file=str(config)

@@ -13,7 +13,7 @@ from dbally.audit.event_handlers.base import EventHandler
 from dbally.collection.collection import Collection
 from sqlalchemy import Engine
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }}
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 
 MakeHandler = Callable[..., EventHandler[Any, Any]]
 ReadRecords = Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -25,7 +25,7 @@ ReadRecords = Callable[[], Awaitable[list[dict[str, Any]]]]
 @pytest.fixture
 def make_handler(log_dir: Path) -> MakeHandler:
     """Make a handler; options are the handler's own, but for where and how it writes."""
-    return lambda **options: {{ cookiecutter.handler_class }}(log_dir, "{request_id}.jsonl", "jsonl", **options)
+    return lambda **options: Handler(log_dir, "{request_id}.jsonl", "jsonl", **options)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def read_records(log_dir: Path) -> ReadRecords:
 def make_broken_handler(tmp_path: Path) -> MakeHandler:
     """Make a handler whose sink refuses every record."""
     (tmp_path / "file").touch()
-    return lambda **options: {{ cookiecutter.handler_class }}(tmp_path / "file" / "in-the-way", **options)
+    return lambda **options: Handler(tmp_path / "file" / "in-the-way", **options)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import gc
 import logging
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -195,7 +196,9 @@ async def test_threads_with_a_loop_each_may_share_a_handler(
     async def ask() -> None:
         await asyncio.gather(*(make_collection(handler).ask("Who?") for _ in range(4)))
 
-    await asyncio.gather(*(asyncio.to_thread(asyncio.run, ask()) for _ in range(16)))
+    with ThreadPoolExecutor(16) as threads:
+        for done in [threads.submit(asyncio.run, ask()) for _ in range(16)]:
+            done.result()
 
     requests = by_request(await read_records())
     assert len(requests) == 64
@@ -285,7 +288,11 @@ FAILURES = {
 
 @pytest.mark.parametrize(("ask", "error"), FAILURES.items(), ids=lambda value: getattr(value, "__name__", ""))
 async def test_a_failed_request_says_so_and_its_caller_sees_the_error(
-    ask: Any, error: type[Exception], make_handler: MakeHandler, read_records: ReadRecords, make_collection: MakeCollection
+    ask: Any,
+    error: type[Exception],
+    make_handler: MakeHandler,
+    read_records: ReadRecords,
+    make_collection: MakeCollection,
 ) -> None:
     with pytest.raises(error) as without_handler:
         await ask(make_collection)
@@ -326,7 +333,11 @@ async def test_a_cancelled_request_has_failed(
 
 @pytest.mark.parametrize(("ask", "error"), FAILURES.items(), ids=lambda value: getattr(value, "__name__", ""))
 async def test_record_exception_tells_why_a_request_failed(
-    ask: Any, error: type[Exception], make_handler: MakeHandler, read_records: ReadRecords, make_collection: MakeCollection
+    ask: Any,
+    error: type[Exception],
+    make_handler: MakeHandler,
+    read_records: ReadRecords,
+    make_collection: MakeCollection,
 ) -> None:
     with pytest.raises(error) as raised, record_exception():
         await ask(make_collection, make_handler())
@@ -430,7 +441,9 @@ async def test_a_value_that_cannot_be_read_is_recorded_as_such(
     tracker = await start(make_handler())
     await tracker.request_end(result([{"good": 1, "bad": Unreadable()}]))
 
-    assert (await read_records())[-1]["data"]["result"]["results"] == [{"good": 1, "bad": "<Unreadable: RuntimeError when read>"}]
+    assert (await read_records())[-1]["data"]["result"]["results"] == [
+        {"good": 1, "bad": "<Unreadable: RuntimeError when read>"}
+    ]
 
 
 # What may be in a record
@@ -522,6 +535,19 @@ async def test_a_huge_result_is_cut_and_the_record_says_so(
     assert end["data"]["result"]["results"] == [{"n": n} for n in range(1_000)]
     assert end["data"]["result"]["context"]["sql"] == "x" * 100_000
     assert end["cut"] == {"result.context.sql": 5_000_000, "result.results": 300_000}
+
+
+async def test_all_the_data_of_a_record_is_bounded_together(
+    make_handler: MakeHandler, read_records: ReadRecords
+) -> None:
+    tracker = await start(make_handler())
+    await tracker.request_end(result([{"text": "x" * 60_000, "number": n} for n in range(10)]))
+
+    end = (await read_records())[-1]
+    *whole, cut = (len(row["text"]) for row in end["data"]["result"]["results"])
+    assert whole == [60_000] * 3
+    assert 19_000 < cut < 20_000
+    assert end["cut"] == {"result.results.3.text": 60_000, "result.results.3": 2, "result.results": 10}
 
 
 async def test_the_limits_can_be_lifted(make_handler: MakeHandler, read_records: ReadRecords) -> None:

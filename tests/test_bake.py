@@ -1,0 +1,173 @@
+"""What comes out of the template, answer by answer."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bake import TEMPLATE, bake, files, leftovers, run
+
+COMBINATIONS: dict[str, dict[str, str]] = {
+    "default": {},
+    "jsonl": {"log_format": "jsonl"},
+    "a-day": {"filename_pattern": "{started_at:%Y-%m-%d}.log", "open_source_license": "BSD-3-Clause"},
+    "a-collection": {"log_format": "jsonl", "filename_pattern": "{collection}.jsonl"},
+    "nested": {
+        "log_directory": "var/log/ask",
+        "filename_pattern": "{started_at:%Y/%m/%d}/{collection}-{request_id}.log",
+    },
+    "absolute": {"log_directory": "@TMP@/absolute logs", "open_source_license": "Apache-2.0"},
+    "absolute-jsonl": {
+        "log_directory": "@TMP@/żółć",
+        "log_format": "jsonl",
+        "filename_pattern": "{started_at:%F}/{request_id}",
+    },
+    "renamed": {"project_name": "Audit Log", "handler_class": "AuditHandler", "open_source_license": "Proprietary"},
+    "renamed-jsonl": {
+        "project_slug": "ask-audit",
+        "package_name": "zz_audit",
+        "handler_class": "auditHandler",
+        "log_format": "jsonl",
+        "open_source_license": "Apache-2.0",
+    },
+    "longest-names": {"package_name": "p" * 40, "handler_class": "C" * 40, "open_source_license": "BSD-3-Clause"},
+    "shortest-names": {"project_name": "a", "handler_class": "H", "log_directory": ".", "filename_pattern": "x"},
+    "hostile-text": {
+        "project_name": 'He said "hi" \\N{BULLET} <b>&amp; {x} %s # `code` 🦊',
+        "project_slug": "hostile-text",
+        "full_name": "Łukasz \"O'Neil\" \\ 'Jr.', <b>",
+        "email": "nobody at example",
+        "open_source_license": "Proprietary",
+    },
+}
+
+FILES = {
+    *(".gitattributes", ".github/workflows/ci.yml", ".gitignore", "LICENSE", "README.md", "pyproject.toml"),
+    *("examples/ask.py", "examples/scripted_llm.py"),
+    *("tests/application.py", "tests/conftest.py", "tests/test_file_output.py", "tests/test_handler_contract.py"),
+}
+MODULES = {
+    *("__init__.py", "py.typed", "contexts.py", "filenames.py", "formats.py", "handler.py", "logfile.py"),
+    *("records.py", "values.py"),
+}
+
+ASK = """
+import asyncio, sys
+sys.path[:0] = ["src", "examples"]
+import ask, {package}
+from pathlib import Path
+async def main():
+    collection = ask.make_collection(ask.make_llm(), {package}.{handler}())
+    await collection.ask("Who works in Kraków?")
+    await collection.ask("Who in Kraków earns more than 7000?")
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(params=COMBINATIONS)
+def combination(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    answers = {key: value.replace("@TMP@", str(tmp_path)) for key, value in COMBINATIONS[request.param].items()}
+    yield bake(tmp_path / "out", TEMPLATE, **answers), answers
+
+
+def test_every_combination_passes_its_own_checks_untouched(combination: tuple[Path, dict[str, str]]) -> None:
+    project, answers = combination
+    package = answers.get("package_name") or project.name.replace("-", "_")
+
+    assert files(project) == FILES | {f"src/{package}/{module}" for module in MODULES}
+    assert leftovers(project) == []
+    run(project, "ruff", "format", "--check", "--no-cache")
+    run(project, "ruff", "check", "--no-cache")
+    run(project, "mypy", "--no-incremental")
+    assert re.search(r"\d+ passed", run(project, "pytest", "-q", "-p", "no:cacheprovider"))
+    assert tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["name"] == project.name
+
+
+def test_the_choices_reach_the_disk(combination: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    project, answers = combination
+    package = answers.get("package_name") or project.name.replace("-", "_")
+    code = ASK.format(package=package, handler=answers.get("handler_class", "FileEventHandler"))
+    before = files(project)
+    subprocess.run([sys.executable, "-B", "-c", code], cwd=project, check=True)
+
+    log_dir = project / answers.get("log_directory", "logs")
+    logs = sorted(path for path in log_dir.rglob("*") if path.is_file() and path not in {project / f for f in before})
+    shares_a_file = "request_id" not in answers.get("filename_pattern", "{request_id}")
+    assert len(logs) == (1 if shares_a_file else 2)
+    first_line = logs[0].read_text("utf-8").splitlines()[0]
+    if answers.get("log_format") == "jsonl":
+        assert json.loads(first_line)["kind"] == "request_start"
+    else:
+        assert first_line.endswith(" request_start")
+
+
+def test_git_ignores_the_log_directory(tmp_path: Path) -> None:
+    for number, directory in enumerate(["logs", "var/log/ask", "with space", "[x]"]):
+        project = bake(tmp_path / str(number), log_directory=directory)
+        subprocess.run(["git", "init", "-q", project], check=True)
+        ignored = subprocess.run(["git", "check-ignore", "-q", f"{directory}/a.log"], cwd=project)
+        assert ignored.returncode == 0, directory
+
+
+def test_wheel_and_sdist_build_and_the_wheel_imports_on_its_own(default_project: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(default_project, tmp_path / "project")
+    run(project, "hatchling", "build", "--directory", str(tmp_path / "dist"))
+
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert len(list((tmp_path / "dist").glob("*.tar.gz"))) == 1
+    venv.create(tmp_path / "env", with_pip=False)
+    python = next((tmp_path / "env").glob("*/python*"))
+    run(project, "uv", "pip", "install", "-q", "--python", python, wheel, *overrides(project, tmp_path))
+    code = "import db_ally_file_handler as p; p.FileEventHandler(); print(p.__file__)"
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert str(tmp_path / "env") in done.stdout
+
+
+def overrides(project: Path, tmp_path: Path) -> list[str]:
+    """Return the options that tell `uv pip` what the project's `[tool.uv]` tells `uv sync`."""
+    lines = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]["override-dependencies"]
+    (tmp_path / "overrides.txt").write_text("\n".join(lines))
+    return ["--overrides", str(tmp_path / "overrides.txt")]
+
+
+def test_the_generated_tests_cover_every_line_and_branch(default_project: Path, tmp_path: Path) -> None:
+    report = tmp_path / "coverage.json"
+    run(
+        default_project,
+        *("pytest", "-q", "-p", "no:cacheprovider", "--cov=src", "--cov-branch", f"--cov-report=json:{report}"),
+        env={"COVERAGE_FILE": str(tmp_path / ".coverage")},
+    )
+
+    measured = json.loads(report.read_text())["files"]
+    assert len(measured) == len(MODULES) - 1
+    missing = {name: [*file["missing_lines"], *file["missing_branches"]] for name, file in measured.items()}
+    assert {name: lines for name, lines in missing.items() if lines} == {}
+
+
+def test_the_generated_source_stays_small(default_project: Path) -> None:
+    for path in (default_project / "src").rglob("*.py"):
+        assert len(path.read_text("utf-8").splitlines()) <= 180, path.name
+
+
+def test_no_python_of_the_template_has_a_block_of_the_template_language() -> None:
+    for path in (TEMPLATE / "{{cookiecutter.project_slug}}").rglob("*.py"):
+        assert "{%" not in path.read_text("utf-8"), path.name
+
+
+def test_the_helper_refuses_an_answer_to_no_question(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"does not ask \['handler_klass'\]"):
+        bake(tmp_path, handler_klass="X")
+
+
+def test_the_helper_finds_what_was_left_of_the_template_language(tmp_path: Path) -> None:
+    broken = shutil.copytree(TEMPLATE, tmp_path / "template", ignore=shutil.ignore_patterns(".venv", ".git", "scratch"))
+    readme = broken / "{{cookiecutter.project_slug}}" / "README.md"
+    readme.write_text(readme.read_text("utf-8") + "{% raw %}{{ cookiecutter.forgotten }}{% endraw %}\n", "utf-8")
+
+    assert leftovers(bake(tmp_path / "out", template=broken))[0].startswith("README.md:")
