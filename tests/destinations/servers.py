@@ -40,26 +40,36 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 class Server:
     """A server process that can be stopped, started again, and made to hang."""
 
-    def __init__(self, command: list[str], port: int, user: str | None = None) -> None:
+    def __init__(
+        self, command: list[str], port: int, user: str | None = None, is_ready: Callable[[], bool] | None = None
+    ) -> None:
         self.command, self.port, self.user = command, port, user
+        self.is_ready = is_ready or (lambda: is_listening(port))
         self.start()
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it and wait until it serves."""
         self.process = subprocess.Popen(
-            self.command, user=self.user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command, user=self.user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
         )
-        wait_until(lambda: is_listening(self.port))
+        wait_until(self.is_ready)
 
     def stop(self, kill: int = signal.SIGINT) -> None:
         """End it and wait until it has ended."""
-        self.process.send_signal(signal.SIGCONT)
+        self.go_on()
         self.process.send_signal(kill)
         self.process.wait(30)
 
     def hang(self) -> None:
         """Let it take connections and answer none."""
-        self.process.send_signal(signal.SIGSTOP)
+        self._signal_all(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
 
 
 def start_postgres(folder: Path) -> Server:
@@ -81,4 +91,6 @@ def start_postgres(folder: Path) -> Server:
     initdb = [install / "bin" / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
     subprocess.run(initdb, user=user, check=True, capture_output=True, cwd=folder)
     options = ["-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-k", folder]
-    return Server([str(word) for word in (install / "bin" / "postgres", *options)], port, user)
+    command = [str(word) for word in (install / "bin" / "postgres", *options)]
+    probe = [str(word) for word in (install / "bin" / "pg_isready", "-q", "-h", "127.0.0.1", "-p", port)]
+    return Server(command, port, user, lambda: subprocess.run(probe).returncode == 0)
