@@ -19,6 +19,7 @@ RECORDS_OF_A_REQUEST = 8
 
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = (ast.Import, ast.ImportFrom)
+_SCRIPTS = {"app.py", "ship.py"}
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
 # Does what each line of its input says and answers each with a line.
@@ -75,14 +76,14 @@ def blocks(page: str) -> dict[str, str]:
 def bake_page(output_dir: Path, *pages: str) -> Path:
     """Return a project with the modules that `pages` print in its package, and their fixtures in place of its own.
 
-    A block named `app.py` is no module: it is what the application does with one.
+    A block named `app.py` or `ship.py` is no module: it is what an application does with one.
     """
     project = bake(output_dir)
     for page in pages:
         for name, code in blocks(page).items():
             if name == "conftest.py":
                 _change_fixtures(project / "tests" / name, code)
-            elif name.endswith(".py") and name != "app.py":
+            elif name.endswith(".py") and name not in _SCRIPTS:
                 (project / "src" / PACKAGE / name).write_text(code, "utf-8")
     return project
 
@@ -97,15 +98,31 @@ def pass_contract(project: Path, env: Mapping[str, str] | None = None) -> None:
     assert re.search(r"^\d+ passed in", report, re.MULTILINE), report
 
 
+def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> str:
+    """Run `code` in a process with the project's package, and return what it prints.
+
+    Raises:
+        AssertionError: it failed; with all that it printed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class Application:
     """A process of its own that asks a collection of `project` with the `handler` that the code `app` makes."""
 
     def __init__(self, project: Path, app: str, env: Mapping[str, str] | None = None) -> None:
-        path = os.pathsep.join(str(project / folder) for folder in ("src", "tests", "examples"))
         self._process = subprocess.Popen(
             [sys.executable, "-c", _APPLICATION.replace("{app}", app)],
             cwd=project,
-            env={**os.environ, "PYTHONPATH": path, **(env or {})},
+            env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -146,6 +163,10 @@ class Application:
         assert self._process.stdin
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
+
+
+def _python_path(project: Path) -> str:
+    return os.pathsep.join(str(project / folder) for folder in ("src", "tests", "examples"))
 
 
 def _change_fixtures(conftest: Path, printed: str) -> None:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -94,3 +95,16 @@ def start_postgres(folder: Path) -> Server:
     command = [str(word) for word in (install / "bin" / "postgres", *options)]
     probe = [str(word) for word in (install / "bin" / "pg_isready", "-q", "-h", "127.0.0.1", "-p", port)]
     return Server(command, port, user, lambda: subprocess.run(probe).returncode == 0)
+
+
+def start_s3() -> tuple[Server, dict[str, str]]:
+    """Start a server that speaks the S3 protocol; return it and the environment of its clients."""
+    port = free_port()
+    server = Server([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port)
+    return server, {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
