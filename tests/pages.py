@@ -19,7 +19,7 @@ RECORDS_OF_A_REQUEST = 8
 
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = (ast.Import, ast.ImportFrom)
-_SCRIPTS = {"app.py", "ship.py"}
+_SCRIPTS = {"app.py", "ship.py", "consume.py"}
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
 # Does what each line of its input says and answers each with a line.
@@ -76,7 +76,7 @@ def blocks(page: str) -> dict[str, str]:
 def bake_page(output_dir: Path, *pages: str) -> Path:
     """Return a project with the modules that `pages` print in its package, and their fixtures in place of its own.
 
-    A block named `app.py` or `ship.py` is no module: it is what an application does with one.
+    The scripts that a page prints are no modules: they are what an application does with one.
     """
     project = bake(output_dir)
     for page in pages:

@@ -108,3 +108,11 @@ def start_s3() -> tuple[Server, dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def start_nats(folder: Path) -> tuple[Server, dict[str, str]]:
+    """Start NATS with JetStream, its data in `folder`; return it and the environment of its clients."""
+    port = free_port()
+    binary = Path(sys.executable).parent / "nats-server"
+    command = [str(binary), "--addr", "127.0.0.1", "--port", str(port), "--jetstream", "--store_dir", str(folder)]
+    return Server(command, port), {"NATS_URL": f"nats://127.0.0.1:{port}"}
