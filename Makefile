@@ -5,7 +5,7 @@ BIN := .venv/bin
 OWN := local_extensions.py hooks tests # the rest is Python only once it is baked
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-destinations check format clean
 
 demo: .venv/ready ## ask a real db-ally collection and show its log
 	@rm -rf $(DEMO)
@@ -15,6 +15,9 @@ demo: .venv/ready ## ask a real db-ally collection and show its log
 
 test: .venv/ready check ## run everything
 	$(BIN)/python -m pytest -n 2
+
+test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
+	$(BIN)/python -m pytest tests/destinations
 
 check: .venv/ready ## lint and types
 	$(BIN)/ruff format --check $(OWN)
@@ -34,4 +37,8 @@ clean: ## remove all that make made
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv sync --quiet
+	@touch $@
+
+.venv/destinations: .venv/ready
+	@$(BIN)/uv sync --quiet --group destinations
 	@touch $@
