@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-import traceback
 import uuid
 import weakref
 from collections.abc import Callable
@@ -127,7 +126,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             if self._raise_errors and not kind.endswith("_failed"):
                 raise
             self._note_loss(request, failure)
-            traceback.clear_frames(failure.__traceback__)  # one that holds itself would hold the contexts as well
+            failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             return {}
         if self._warned:
             self._note_recovery()
