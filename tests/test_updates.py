@@ -101,7 +101,7 @@ def test_a_conflict_stands_in_the_file_and_git_shows_it(template: Path, project:
     update(project)
 
     readme = (project / "README.md").read_text("utf-8").splitlines()
-    assert CONFLICT <= {line.split(" ")[0] for line in readme}
+    assert {line.split(" ")[0] for line in readme} >= CONFLICT
     assert {"## Of the owner", "## Of the template"} <= set(readme)
     assert "UU README.md" in git(project, "status", "--porcelain").splitlines()
 
