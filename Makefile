@@ -3,6 +3,8 @@ PYTHON := $(shell for python in $(PYTHON) python3 python3.13 python3.12 python3.
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 OWN := local_extensions.py hooks tests # the rest is Python only once it is baked
+LINTED := scratch/check/db-ally-file-handler
+WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
 .PHONY: demo test test-destinations check format clean
@@ -20,9 +22,13 @@ test-destinations: .venv/destinations ## run the pages of docs/ against servers 
 	$(BIN)/python -m pytest tests/destinations
 
 check: .venv/ready ## lint and types
+	@rm -rf scratch/check
+	@$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir scratch/check .
 	$(BIN)/ruff format --check $(OWN)
 	$(BIN)/ruff check $(OWN)
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/zizmor --quiet --offline --persona pedantic $(WORKFLOWS)
 
 format: .venv/ready ## format the template's own Python
 	$(BIN)/ruff format $(OWN)

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ def default_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def an_empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep the settings of whoever runs the tests out of them."""
-    monkeypatch.setenv("COOKIECUTTER_CONFIG", str(tmp_path / "no-such-config"))
-    yield
+def an_empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them, and what cookiecutter keeps out of their home."""
+    home = tmp_path_factory.mktemp("home")
+    config = home / "config.json"
+    config.write_text(json.dumps({"replay_dir": str(home), "cookiecutters_dir": str(home)}), "utf-8")
+    monkeypatch.setenv("COOKIECUTTER_CONFIG", str(config))

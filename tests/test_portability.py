@@ -1,0 +1,71 @@
+"""What was baked is at home on every system, in any folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path, PureWindowsPath
+
+import pytest
+from bake import PROJECT, TEMPLATE, bake, files, git, run
+
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+FORBIDDEN = set('<>:"|?*\\') | {chr(code) for code in range(32)}
+
+
+def own_files() -> list[str]:
+    """Return the paths of what the repository holds, or is about to."""
+    return git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")[:-1]
+
+
+def test_a_project_in_a_folder_with_spaces_and_any_letters_passes_its_tests(tmp_path: Path) -> None:
+    project = bake(tmp_path / "Zażółć gęślą jaźń 日本 it's 100% {x}", log_directory="dziennik zdarzeń/日本")
+
+    said = run(project, "pytest", "-q", "-p", "no:cacheprovider")
+    shown = run(project, "examples.ask", env={"PYTHONPATH": os.pathsep.join(["src", "examples"])})
+
+    assert " passed" in said
+    assert "Ann and Chen work in Kraków." in shown
+    assert list((project / "dziennik zdarzeń" / "日本").iterdir())
+
+
+def test_no_two_names_differ_in_case_alone(default_project: Path) -> None:
+    for names in (own_files(), sorted(files(default_project))):
+        folded = [part.casefold() for part in names]
+        assert len(set(folded)) == len(names) > 15
+
+
+def test_windows_can_have_every_name(default_project: Path) -> None:
+    for name in [*own_files(), *files(default_project)]:
+        path = PureWindowsPath(name)
+        assert not path.is_absolute()
+        assert path.parts == tuple(name.split("/"))
+        assert not any(FORBIDDEN & set(part) or part[-1] in ". " for part in path.parts), name
+        assert not any(PureWindowsPath(part).is_reserved() for part in path.parts), name
+        # Windows takes 259 characters at most, unless it is told otherwise; a person's folders need some.
+        assert len(name) < 130
+
+
+def test_every_line_ends_with_a_newline_alone(default_project: Path) -> None:
+    for root, names in ((TEMPLATE, own_files()), (default_project, files(default_project))):
+        for name in names:
+            content = (root / name).read_bytes()
+            assert b"\r" not in content, name
+            assert content.endswith(b"\n") or not content, name
+            content.decode("utf-8")
+
+
+@pytest.mark.parametrize("root", [TEMPLATE, PROJECT], ids=["template", "project"])
+def test_git_checks_text_out_as_it_is_on_every_system(root: Path) -> None:
+    assert (root / ".gitattributes").read_text() == "* text=auto eol=lf\n"
+
+
+def test_a_bake_leaves_nothing_in_the_template_and_brings_no_bytecode(
+    tmp_path: Path, default_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    subprocess.run(
+        [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", tmp_path / "out", TEMPLATE], check=True
+    )
+
+    assert files(tmp_path / "out" / "db-ally-file-handler") == files(default_project)
+    assert not list(PROJECT.rglob("__pycache__"))

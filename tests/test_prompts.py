@@ -1,0 +1,100 @@
+"""A person at a terminal answers the questions."""
+
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bake import QUESTIONS, TEMPLATE
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no pseudo-terminal that pexpect can drive", allow_module_level=True)
+
+import pexpect
+
+PATTERN = "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}"
+
+
+def answer(tmp_path: Path, *answers: str) -> tuple[str, int]:
+    """Type `answers`, one a question and Enter for the rest, and return what was on the screen and the exit code."""
+    terminal: Any = pexpect.spawn(
+        sys.executable,
+        ["-m", "cookiecutter", "--output-dir", str(tmp_path), str(TEMPLATE)],
+        env={**os.environ, "TERM": "dumb"},
+        dimensions=(60, 80),
+        encoding="utf-8",
+        timeout=30,
+    )
+    screen = ""
+    for number, text in enumerate([*answers, *[""] * (len(QUESTIONS) - len(answers))], 1):
+        terminal.expect(rf"\[{number}/{len(QUESTIONS)}\][^\0]*\): ")
+        screen += terminal.before + terminal.after
+        terminal.sendline(text)
+    terminal.expect(pexpect.EOF)
+    screen += terminal.before
+    terminal.close()
+    return screen.replace("\r", ""), terminal.exitstatus
+
+
+def test_enter_at_every_question_gives_a_project_and_says_what_to_do_next(tmp_path: Path) -> None:
+    screen, code = answer(tmp_path)
+
+    project = tmp_path / "db-ally-file-handler"
+    assert code == 0
+    assert (project / "src" / "db_ally_file_handler" / "handler.py").exists()
+    end = re.sub(r"\s+", " ", screen.rpartition("[10/10]")[2])
+    assert f"Your project is in {project} " in end
+    assert "uv run python examples/ask.py" in end
+    assert "uv run pytest" in end
+
+
+def test_each_question_fits_the_screen_and_shows_an_example(tmp_path: Path) -> None:
+    screen, _ = answer(tmp_path)
+
+    questions = re.split(r"\[\d+/10\] ", screen.partition("Your project")[0])[1:]
+    assert len(questions) == len(QUESTIONS)
+    assert all("such as" in question or "Choose from" in question for question in questions)
+    assert max(len(line) for question in questions for line in question.splitlines()) < 80
+
+
+def test_defaults_follow_the_answers_before(tmp_path: Path) -> None:
+    screen, code = answer(tmp_path, "Logs of «Zażółć»", "", "", "", "", "2")
+
+    assert code == 0
+    assert "(logs-of-zazolc):" in screen
+    assert "(logs_of_zazolc):" in screen
+    assert f"({PATTERN}.jsonl):" in screen
+    handler = (tmp_path / "logs-of-zazolc" / "src" / "logs_of_zazolc" / "handler.py").read_text("utf-8")
+    assert f'filename_pattern: str = "{PATTERN}.jsonl"' in handler
+    assert 'log_format: str = "jsonl"' in handler
+
+
+def test_typed_text_comes_out_as_it_went_in(tmp_path: Path) -> None:
+    text = 'He said "hi", it\'s \\N{BULLET} C:\\Users {0} %s # [bold]<b>&amp;[/] zażółć 🤖'
+    typed = [text, "audit-log", "audit_log", "AuditHandler", "logs", "1", "{collection}.log", text, text, "4"]
+
+    screen, code = answer(tmp_path, *typed)
+
+    assert code == 0, screen
+    project = tomllib.loads((tmp_path / "audit-log" / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["description"] == text
+    assert project["authors"] == [{"name": text}, {"name": text}]
+    assert project["license"] == "LicenseRef-Proprietary"
+
+
+def test_typed_answers_that_cannot_work_are_refused(tmp_path: Path) -> None:
+    typed = ["", "../x", "class", "EventHandler", "a|b", "1", "{{ 1 + 1 }}"]
+
+    screen, code = answer(tmp_path / "out", *typed)
+
+    assert code == 1
+    assert "Traceback" not in screen
+    told = screen.partition("Nothing was written, these answers cannot work:")[2]
+    refused = re.findall(r"^  (\w+) '(.*?)': ", told, re.MULTILINE)
+    wrong = ["project_slug", "package_name", "handler_class", "log_directory", "filename_pattern"]
+    assert refused == list(zip(wrong, ["../x", "class", "EventHandler", "a|b", "{{ 1 + 1 }}"], strict=True))
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "x").exists()

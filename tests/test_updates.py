@@ -1,0 +1,118 @@
+"""A project takes what is new in the template, in real git repositories."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bake import PROJECT, commit_all, copy_template, git
+
+CONFLICT = {"<<<<<<<", "=======", ">>>>>>>"}
+
+
+def cruft(directory: Path, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "cruft", *arguments],
+        cwd=directory,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    return copy_template(tmp_path / "template")
+
+
+@pytest.fixture
+def project(tmp_path: Path, template: Path) -> Path:
+    cruft(tmp_path, "create", template, "--no-input")
+    project = tmp_path / "db-ally-file-handler"
+    commit_all(project)
+    return project
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    before = path.read_text("utf-8")
+    path.write_text(change(before), "utf-8")
+    assert path.read_text("utf-8") != before
+
+
+def update(project: Path) -> str:
+    said = cruft(project, "update", "--skip-apply-ask")
+    assert not list(project.rglob("*.rej"))
+    return said
+
+
+def test_an_update_keeps_the_owners_edits_and_brings_the_templates(template: Path, project: Path) -> None:
+    edit(project / "src/db_ally_file_handler/values.py", lambda text: text + "\n\nOF_THE_OWNER = 1\n")
+    edit(project / "README.md", lambda text: text + "\nOf the owner.\n")
+    (project / "src/db_ally_file_handler/own.py").write_text("OWN = 1\n")
+    commit_all(project)
+    package = template / PROJECT.name / "src/{{cookiecutter.package_name}}"
+    edit(package / "values.py", lambda text: text.replace('"""', '"""Of the template. ', 1))
+    (package / "new.py").write_text("from .handler import {{ cookiecutter.handler_class }}\n")
+    commit_all(template)
+
+    said = update(project)
+
+    values = (project / "src/db_ally_file_handler/values.py").read_text("utf-8")
+    assert values.startswith('"""Of the template. ')
+    assert values.endswith("OF_THE_OWNER = 1\n")
+    assert (project / "README.md").read_text("utf-8").endswith("Of the owner.\n")
+    assert (project / "src/db_ally_file_handler/own.py").exists()
+    assert (project / "src/db_ally_file_handler/new.py").read_text() == "from .handler import FileEventHandler\n"
+    assert "Your project is in" not in said
+    cruft(project, "check")
+
+
+def test_an_update_bakes_each_template_with_its_own_rules(template: Path, project: Path) -> None:
+    extension = template / "local_extensions.py"
+    edit(extension, lambda text: text.replace("literal, authors,", "literal, shout, authors,"))
+    edit(extension, lambda text: text + "\n\ndef shout(answer: str) -> str:\n    return answer.upper()\n")
+    edit(template / PROJECT.name / "README.md", lambda text: text + "{{ cookiecutter.project_slug | shout }}\n")
+    commit_all(template)
+
+    update(project)
+
+    assert (project / "README.md").read_text("utf-8").endswith("DB-ALLY-FILE-HANDLER\n")
+
+
+def test_an_update_changes_nothing_where_the_template_did_not(template: Path, project: Path) -> None:
+    edit(template / "cookiecutter.json", lambda text: text.replace("Your name, such as", "Your whole name, such as"))
+    commit_all(template)
+
+    update(project)
+
+    assert git(project, "status", "--porcelain").split() == ["M", ".cruft.json"]
+
+
+def test_a_conflict_stands_in_the_file_and_git_shows_it(template: Path, project: Path) -> None:
+    edit(project / "README.md", lambda text: text.replace("## Develop", "## Of the owner", 1))
+    commit_all(project)
+    edit(template / PROJECT.name / "README.md", lambda text: text.replace("## Develop", "## Of the template", 1))
+    commit_all(template)
+
+    update(project)
+
+    readme = (project / "README.md").read_text("utf-8").splitlines()
+    assert {line.split(" ")[0] for line in readme} >= CONFLICT
+    assert {"## Of the owner", "## Of the template"} <= set(readme)
+    assert "UU README.md" in git(project, "status", "--porcelain").splitlines()
+
+
+def test_answers_stay_and_may_be_changed_in_an_update(template: Path, tmp_path: Path) -> None:
+    cruft(tmp_path, "create", template, "--no-input", "--extra-context", '{"handler_class": "AuditHandler"}')
+    project = tmp_path / "db-ally-file-handler"
+    commit_all(project)
+
+    cruft(project, "update", "--skip-apply-ask", "--variables-to-update", '{"log_directory": "audit"}')
+
+    handler = (project / "src/db_ally_file_handler/handler.py").read_text("utf-8")
+    assert "class AuditHandler(" in handler
+    assert '= "audit",' in handler
