@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import importlib.util
+import io
 import json
 import keyword
 import re
+import runpy
 import sys
 import tokenize
 import unicodedata
@@ -14,64 +15,72 @@ from collections.abc import Callable, Mapping
 from email.errors import MessageError
 from email.headerregistry import Address
 from pathlib import Path, PurePosixPath
-from typing import Any
+from types import SimpleNamespace
 
 from cookiecutter.exceptions import InvalidModeException
 from jinja2 import Environment
 from jinja2.ext import Extension
 
-_PROJECT = Path(__file__).parent / "{{cookiecutter.project_slug}}"
-_PACKAGE = _PROJECT / "src" / "{{cookiecutter.package_name}}"
+_TEMPLATE = Path(__file__).parent
+_PROJECT = _TEMPLATE / "{{cookiecutter.project_slug}}"
+_CHOICES = json.loads((_TEMPLATE / "cookiecutter.json").read_text("utf-8"))
+# The generated handler's own rules, so that an answer and an argument are refused alike. Run, not
+# imported: Python would leave a __pycache__ in the project that is copied.
+_FILENAMES = SimpleNamespace(**runpy.run_path(str(_PROJECT / "src/{{cookiecutter.package_name}}/filenames.py")))
 
-# What the generated project imports, and what that imports: a package of such a name would hide it.
-_DEPENDENCIES = {
-    *("dbally", "numpy", "pandas", "sqlalchemy", "greenlet", "tabulate", "copier", "dateutil", "pytz", "tzdata", "six"),
-    *("typing_extensions", "opentelemetry", "eval_type_backport", "rich", "litellm", "openai", "httpx", "pydantic"),
-    *(
-        "pytest",
-        "pytest_asyncio",
-        "pluggy",
-        "iniconfig",
-        "packaging",
-        "hypothesis",
-        "attr",
-        "attrs",
-        "sortedcontainers",
-    ),
-    *("mypy", "ruff", "hatchling", "tests", "conftest", "ask", "scripted_llm", "src"),
-}
-_LONGEST_IDENTIFIER = 40  # so that no generated line grows beyond what the generated project's formatter allows
+# What the generated project depends on, directly or not: a project of such a name cannot be installed.
+_DISTRIBUTIONS = """
+    ast-serialize click dbally greenlet hatchling hypothesis iniconfig librt litellm mypy mypy-extensions numpy
+    opentelemetry-api packaging pandas pathspec pluggy pygments pytest pytest-asyncio python-dateutil python-dotenv
+    pytz ruff six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata
+"""
+# What those are imported by, where that is another name: a package of such a name would hide it.
+_MODULES = """
+    _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
+    dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py
+"""
+# So that the generated project's formatter breaks no line.
+_LONGEST_IDENTIFIER = 40  # characters
+_LONGEST_DIRECTORY = 80  # columns, in code
+
+
+class WrongAnswers(InvalidModeException, SystemExit):  # type: ignore[misc]  # cookiecutter has no types
+    """An error that ends with its message and exit code 1: cookiecutter knows the first base, Python itself the second."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message
 
 
 class Answers(Extension):
-    """Jinja filters: `check_answers` refuses, the others write one answer down."""
+    """Refuses answers that cannot work, and brings the filters that write the others down."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         for function in (check_answers, literal, authors, markdown, gitignore):
             environment.filters[function.__name__] = function
+        sys.modules.pop(__name__, None)  # cruft bakes an old and a new template in one process: each needs its own
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Check the answers when the name of the project's folder is rendered, before anything is written.
+
+        No option, replay file or private answer leads past it. A hook would run too late, print a
+        traceback, or not run at all.
+        """
+        return "{{ cookiecutter | check_answers }}" + source if source == _PROJECT.name else source
 
 
-def check_answers(answers: Mapping[str, Any]) -> str:
-    """Return nothing to write; raise cookiecutter's own error, which it prints bare, naming all wrong answers.
-
-    The project is not made yet when the last private answer is rendered, which no option can skip: a
-    hook would run too late, print a traceback, or not run at all.
-    """
-    problems = []
-    for question, broken_rule in _RULES.items():
-        value = str(answers[question])
-        rule = _unwritable(value) or broken_rule(value)
-        if rule:
-            problems.append(f"  {question} {value!r}: {rule}")
+def check_answers(answers: Mapping[str, object]) -> str:
+    """Return nothing to write; raise `WrongAnswers` that names them all."""
+    problems = [problem for question in _RULES if (problem := _problem(question, answers.get(question)))]
     if problems:
-        raise InvalidModeException("\n".join(["Nothing was written, these answers cannot work:", *problems]))
+        raise WrongAnswers("\n  ".join(["Nothing was written, these answers cannot work:", *problems]))
     return ""
 
 
 def literal(answer: str) -> str:
     """Return `answer` as a string literal of Python, TOML and JSON alike."""
-    return json.dumps(str(answer), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def authors(full_name: str, email: str) -> str:
@@ -83,98 +92,113 @@ def authors(full_name: str, email: str) -> str:
 
 def markdown(answer: str) -> str:
     """Return Markdown that shows the very text of `answer`: a code span, if any character could mean something else."""
-    if not re.search(r"[\\`*_{}\[\]<>#|~&$!]|^[-+=>]|^\d+[.)]|://|@", answer):
+    if answer == answer.strip() and not re.search(r"[\\`*_{}\[\]<>#|~&$!@]|^[-+=]|^\d+[.)]|:\S", answer):
         return answer
     fence = "`" * (max((len(run) for run in re.findall("`+", answer)), default=0) + 1)
-    space = " " if answer.startswith("`") or answer.endswith("`") else ""
+    space = " " if re.search("^[ `]|[ `]$", answer) else ""
     return f"{fence}{space}{answer}{space}{fence}"
 
 
 def gitignore(log_directory: str) -> str:
-    """Return the line that ignores the log directory, or none where it is outside the project."""
+    """Return the line that ignores the log directory, or none where that is outside the project or among its files."""
     path = PurePosixPath(log_directory)
     if path.is_absolute() or not path.parts or {"..", "~"} & set(path.parts) or re.search(r"[:\\]", log_directory):
+        return ""
+    if (_PROJECT / path.parts[0]).exists() or path.parts[0].startswith("~"):
         return ""
     return "/" + re.sub(r"([ \[\]])", r"\\\1", str(path)) + "/"
 
 
-def _unwritable(value: str) -> str | None:
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} or char in "\u061c\u200e\u200f" for char in value):
-        return "it has a line break or a control character; for example 'Audit Log'"
-    if re.search("[\u202a-\u202e\u2066-\u2069]", value):
-        return "it has a character that reorders the text around it; for example 'Audit Log'"
-    if re.search(r"\{[{%#]", value):
-        return "cookiecutter would take {{, {% or {# for its own syntax; for example '{collection}.log'"
+def _problem(question: str, answer: object) -> str | None:
+    broken_rule, example = _RULES[question]
+    rule = (_unwritable(answer) or broken_rule(answer)) if isinstance(answer, str) else "it is not text"
+    return rule and f"{question} {answer!r}: {rule}; for example {example!r}"
+
+
+def _unwritable(answer: str) -> str | None:
+    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in answer):
+        return "it has a line break or a control character"
+    if re.search("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", answer):
+        return "it has a character that reorders the text around it"
+    if re.search(r"\{[{%#]", answer):
+        return "cookiecutter would take {{, {% or {# for its own syntax"
     return None
 
 
-def _project_name(value: str) -> str | None:
-    return None if value.strip() else "it is empty; for example 'Audit Log'"
+def _text(answer: str) -> str | None:
+    return None if answer.strip() else "it is empty"
 
 
-def _project_slug(value: str) -> str | None:
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
-        return "it has words of a-z and 0-9, joined by single dashes; for example 'audit-log'"
-    if value.replace("-", "_") in _DEPENDENCIES:
-        return "the project depends on a distribution of that name; for example 'audit-log'"
-    if _rules_for_names.is_device(value):
-        return "Windows keeps that name for a device; for example 'audit-log'"
-    return None if len(value) <= 100 else "it is longer than 100 characters; for example 'audit-log'"
+def _project_slug(answer: str) -> str | None:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", answer):
+        return "it has words of a-z and 0-9, joined by single dashes"
+    if answer in _DISTRIBUTIONS.split():
+        return "the project depends on a distribution of that name"
+    if _FILENAMES.is_device(answer):
+        return "Windows keeps that name for a device"
+    return None if len(answer) <= 100 else "it is longer than 100 characters"
 
 
-def _package_name(value: str) -> str | None:
-    rule = _identifier(value)
-    if not rule and (value in sys.stdlib_module_names or re.fullmatch("__.*__", value)):
-        rule = "it is a name of Python's standard library"
-    if not rule and value.lower() in _DEPENDENCIES:
-        rule = "it is a name of something that the package depends on"
-    if not rule and _rules_for_names.is_device(value):
-        rule = "Windows keeps that name for a device"
-    return rule and f"{rule}; for example 'audit_log'"
+def _package_name(answer: str) -> str | None:
+    name = answer.lower()  # as a file system may see it
+    if rule := _identifier(answer):
+        return rule
+    if name in sys.stdlib_module_names:
+        return "it is a name of Python's standard library"
+    if name.replace("_", "-") in _DISTRIBUTIONS.split() or name in _MODULES.split():
+        return "it is a name of something that the package depends on"
+    if name in {"src", "test", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
+        return "the project uses that name already"
+    return "Windows keeps that name for a device" if _FILENAMES.is_device(answer) else None
 
 
-def _handler_class(value: str) -> str | None:
-    rule = _identifier(value)
-    if not rule and (hasattr(builtins, value) or value in _names_in_use()):
-        rule = "the package uses that name already"
-    return rule and f"{rule}; for example 'AuditHandler'"
+def _handler_class(answer: str) -> str | None:
+    if rule := _identifier(answer):
+        return rule
+    return "the package uses that name already" if hasattr(builtins, answer) or _is_in_use(answer) else None
 
 
-def _identifier(value: str) -> str | None:
-    if not value.isidentifier() or unicodedata.normalize("NFKC", value) != value:
+def _identifier(answer: str) -> str | None:
+    if not answer.isidentifier() or unicodedata.normalize("NFKC", answer) != answer:
         return "it is not a Python identifier"
-    if keyword.iskeyword(value) or keyword.issoftkeyword(value):
-        return "it is a keyword of Python"
-    return None if len(value) <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} characters"
+    if answer in {*keyword.kwlist, *keyword.softkwlist, "type"} or re.fullmatch("__.*__", answer):
+        return "Python has a meaning for it"
+    return None if len(answer) <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} characters"
 
 
-def _names_in_use() -> set[str]:
-    names = set()
-    for path in _PROJECT.rglob("*.py"):
-        with tokenize.open(path) as file:
-            names |= {token.string for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.NAME}
-    return names
+def _is_in_use(name: str) -> bool:
+    sources = (path.read_text("utf-8") for path in _PROJECT.rglob("*.py"))
+    return any(name in source and name in _names(source) for source in sources)
 
 
-def _filename_rule(check: Callable[[str], None]) -> Callable[[str], str | None]:
-    """Return the handler's own check of an argument as a rule for the answer, without the part that repeats the value."""
+def _names(source: str) -> set[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME}
 
-    def broken_rule(value: str) -> str | None:
+
+def _log_directory(answer: str) -> str | None:
+    columns = (2 if unicodedata.east_asian_width(char) in "FW" else 1 for char in literal(answer)[1:-1])
+    if sum(columns) > _LONGEST_DIRECTORY:
+        return f"it is longer than {_LONGEST_DIRECTORY} columns"
+    return _argument(_FILENAMES.check_directory)(answer)
+
+
+def _argument(check: Callable[[str], None]) -> Callable[[str], str | None]:
+    """Return the handler's own check of an argument as a rule, in its own words."""
+
+    def broken_rule(answer: str) -> str | None:
         try:
-            check(value)
+            check(answer)
         except ValueError as error:
-            return str(error).split(f"{value!r}: ", 1)[1]
+            return str(error).split(f"{answer!r}: ", 1)[1].rpartition("; for example ")[0]
         return None
 
     return broken_rule
 
 
-def _one_of(*choices: str) -> Callable[[str], str | None]:
-    return lambda value: None if value in choices else f"it is one of {', '.join(choices)}; for example {choices[0]!r}"
-
-
-def _email(value: str) -> str | None:
-    return None if value.strip() else "it is empty; for example 'ada@example.com'"
+def _choice(question: str) -> Callable[[str], str | None]:
+    choices = _CHOICES[question]
+    return lambda answer: None if answer in choices else f"it is one of {', '.join(choices)}"
 
 
 def _is_address(full_name: str, email: str) -> bool:
@@ -184,24 +208,16 @@ def _is_address(full_name: str, email: str) -> bool:
         return False
 
 
-def _load_rules_for_names() -> Any:
-    spec = importlib.util.spec_from_file_location("_rules_for_names", _PACKAGE / "filenames.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_rules_for_names = _load_rules_for_names()  # the generated handler's own: one source for answers and arguments
-_RULES: dict[str, Callable[[str], str | None]] = {
-    "project_name": _project_name,
-    "project_slug": _project_slug,
-    "package_name": _package_name,
-    "handler_class": _handler_class,
-    "log_directory": _filename_rule(_rules_for_names.check_directory),
-    "log_format": _one_of("text", "jsonl"),
-    "filename_pattern": _filename_rule(_rules_for_names.check_pattern),
-    "full_name": _project_name,
-    "email": _email,
-    "open_source_license": _one_of("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"),
+# To each question the rule that an answer breaks, and an answer that breaks none.
+_RULES: dict[str, tuple[Callable[[str], str | None], str]] = {
+    "project_name": (_text, "Audit Log"),
+    "project_slug": (_project_slug, "audit-log"),
+    "package_name": (_package_name, "audit_log"),
+    "handler_class": (_handler_class, "AuditHandler"),
+    "log_directory": (_log_directory, "logs"),
+    "log_format": (_choice("log_format"), "text"),
+    "filename_pattern": (_argument(_FILENAMES.check_pattern), "{started_at:%Y-%m-%d}/{collection}.log"),
+    "full_name": (_text, "Ada Lovelace"),
+    "email": (_text, "ada@example.com"),
+    "open_source_license": (_choice("open_source_license"), "MIT"),
 }

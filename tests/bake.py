@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).parent.parent
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 QUESTIONS = [key for key in json.loads((TEMPLATE / "cookiecutter.json").read_text()) if not key.startswith("_")]
 
 # What the template language leaves behind when something was not rendered. GitHub's own `${{ }}` is no leftover.
@@ -69,3 +71,35 @@ def run(project: Path, *command: str | Path, env: Mapping[str, str] | None = Non
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def git(repository: Path, *command: str) -> str:
+    """Run git in `repository` as somebody, whatever this machine's configuration, and return what it prints."""
+    somebody = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", *somebody, *command],
+        cwd=repository,
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
+    )
+    return done.stdout
+
+
+def commit_all(repository: Path) -> None:
+    """Commit everything in `repository`, which becomes one with its first commit."""
+    git(repository, "init", "--quiet", "--initial-branch=main")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "A commit")
+
+
+def copy_template(destination: Path) -> Path:
+    """Copy what the template consists of to a git repository in `destination`, and return that."""
+    for name in ("cookiecutter.json", "local_extensions.py", "hooks", PROJECT.name):
+        copy = shutil.copytree if (TEMPLATE / name).is_dir() else shutil.copyfile
+        destination.mkdir(parents=True, exist_ok=True)
+        copy(TEMPLATE / name, destination / name)
+    commit_all(destination)
+    return destination

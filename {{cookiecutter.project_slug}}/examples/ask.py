@@ -22,7 +22,7 @@ from sqlalchemy import Column, Integer, MetaData, Select, String, Table, func, s
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }}, record_exception
 
-LOG_DIR = Path({{ cookiecutter.log_directory | literal }})
+LOG_DIR = Path({{ cookiecutter.log_directory | literal }}).expanduser()
 
 STAFF = Table(
     "staff",

@@ -245,11 +245,14 @@ async def test_an_event_has_failed_before_its_caller_knows(
     make_handler: MakeHandler, read_records: ReadRecords
 ) -> None:
     tracker = await start(make_handler())
+    known: Records = []
     try:
         async with tracker.track_event(LLMEvent("prompt", "Prompt")):
             raise RuntimeError("the model is away")
     except RuntimeError:
-        assert (await read_records())[-1]["error"] == {"type": "RuntimeError", "message": "the model is away"}
+        known = await read_records()
+
+    assert known[-1]["error"] == {"type": "RuntimeError", "message": "the model is away"}
 
 
 def fails_with_model_down(collection: MakeCollection, *handlers: Any) -> Any:
@@ -562,6 +565,7 @@ async def test_the_limits_can_be_lifted(make_handler: MakeHandler, read_records:
 
 @pytest.mark.parametrize("bound", [0, -1, 1.5, True, "many"])
 def test_a_limit_that_cannot_work_is_refused(bound: Any) -> None:
+    assert Limits(text=1).text == 1
     with pytest.raises(ValueError, match=f"limit text {bound!r}.*for example 1000"):
         Limits(text=bound)
 

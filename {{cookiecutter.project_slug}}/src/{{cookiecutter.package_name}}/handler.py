@@ -20,6 +20,7 @@ from .records import Data, Kind, Policy, Record, Request
 from .values import DEFAULT_LIMITS, Limits
 
 _logger = logging.getLogger(__name__)
+_Directory = str | os.PathLike[str]
 
 
 class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext]):
@@ -47,7 +48,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
 
     def __init__(
         self,
-        log_dir: str | os.PathLike[str] = {{ cookiecutter.log_directory | literal }},
+        log_dir: _Directory = {{ cookiecutter.log_directory | literal }},
         filename_pattern: str = {{ cookiecutter.filename_pattern | literal }},
         log_format: str = {{ cookiecutter.log_format | literal }},
         record_inputs: bool = True,
