@@ -145,7 +145,7 @@ class Application:
         return self._do(f"ask {times}")
 
     def fail(self, times: int = 1) -> dict[str, Any]:
-        """Ask questions that fail; each has 4 failed attempts at the model."""
+        """Ask questions that fail, as the model is away."""
         return self._do(f"fail {times}")
 
     def die_in_a_request(self) -> None:

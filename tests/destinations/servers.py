@@ -116,3 +116,17 @@ def start_nats(folder: Path) -> tuple[Server, dict[str, str]]:
     binary = Path(sys.executable).parent / "nats-server"
     command = [str(binary), "--addr", "127.0.0.1", "--port", str(port), "--jetstream", "--store_dir", str(folder)]
     return Server(command, port), {"NATS_URL": f"nats://127.0.0.1:{port}"}
+
+
+def start_collector(receiver: str) -> tuple[Server, dict[str, str]]:
+    """Start an OTLP collector that hands on to `receiver`; return it and the environment of its clients."""
+    spec = find_spec("rotel")
+    assert spec and spec.origin
+    http, grpc = free_port(), free_port()
+    command = [str(Path(spec.origin).parent / "rotel-agent"), "start"]
+    command += ["--otlp-http-endpoint", f"127.0.0.1:{http}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"]
+    command += ["--exporter", "otlp", "--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", receiver]
+    return Server(command, http), {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{http}",
+        "OTEL_SERVICE_NAME": "staff-search",
+    }
