@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
@@ -113,10 +113,10 @@ class Record(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _content(kind: type) -> dict[str, frozenset[str]]:
+def _content(source: type[Any]) -> dict[str, frozenset[str]]:
     """Return what each field of a class can hold, in the order of records."""
-    known = next((CONTENT[base] for base in kind.__mro__ if base in CONTENT), {})
-    return known | {field.name: _BOTH for field in fields(kind) if field.name not in known}
+    known = next((CONTENT[base] for base in source.__mro__ if base in CONTENT), {})
+    return known | {field.name: _BOTH for field in fields(source) if field.name not in known}
 
 
 class Policy:

@@ -130,7 +130,8 @@ class PlainCopy:
             for key in some:
                 if self._left <= 0:
                     break
-                entries[self._string(str(key), path)] = self.copy(value[key], (path, key))
+                name = self._string(str(key), path)
+                entries[name] = self.copy(value[key], (path, key))
             return entries
         items: list[Plain] = []
         for index, item in enumerate(some):
