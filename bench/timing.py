@@ -4,7 +4,7 @@ import gc
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,55 +12,55 @@ from typing import Any
 
 from .workloads import Workload
 
-MakeHandler = Callable[[Path], Any]  # from an empty directory to a handler, or None for none
+MakeHandler = Callable[[Path], Any]  # from an empty directory to a handler
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a request, net of the same request without a handler.
+    """Of a request, in microseconds, net of the same requests of the same round without a handler.
 
     Attributes:
-        micros: median of all rounds, in microseconds.
-        rounds: each round's.
+        wall: of each round.
+        cpu: of each round, all threads, user and system: what other processes cannot blur.
     """
 
-    micros: float
-    rounds: list[float]
+    wall: list[float]
+    cpu: list[float]
 
-    def over(self, other: "Cost") -> float:
-        """Return how many times the cost of `other`, as the median of the ratios of the rounds."""
-        return median(mine / others for mine, others in zip(self.rounds, other.rounds, strict=True))
+    def times(self, other: "Cost") -> float:
+        """Return how many times the CPU time of `other` this takes: the ratio of the medians."""
+        return median(self.cpu) / median(other.cpu)
 
 
 async def costs(
     workload: Workload, cases: Mapping[str, MakeHandler], disk: Path, rounds: int, requests: int
 ) -> dict[str, Cost]:
-    """Return the cost of each case, from `rounds` rounds of `requests` requests each."""
-    seconds: dict[str, list[float]] = {name: [] for name in ("", *cases)}
+    """Return the cost of each case, from `rounds` rounds of `requests` requests each; of a slow case, fewer."""
+    counts = {name: 1 if name.startswith("command line") else requests for name in cases}
+    found: dict[str, Cost] = {name: Cost([], []) for name in cases}
     for _ in range(rounds):
-        for name in random.sample(list(seconds), len(seconds)):
-            seconds[name].append(await _round(workload, cases.get(name), disk, requests))
-    net = {
-        name: [1e6 * (mine - none) / requests for mine, none in zip(seconds[name], seconds[""], strict=True)]
-        for name in cases
-    }
-    return {name: Cost(median(values), values) for name, values in net.items()}
+        wall_of_none, cpu_of_none = await _round(workload, None, disk, requests)
+        for name in random.sample(list(cases), len(cases)):
+            wall, cpu = await _round(workload, cases[name], disk, counts[name])
+            found[name].wall.append(wall - wall_of_none)
+            found[name].cpu.append(cpu - cpu_of_none)
+    return found
 
 
-async def _round(workload: Workload, make_handler: MakeHandler | None, disk: Path, requests: int) -> float:
+async def _round(workload: Workload, make: MakeHandler | None, disk: Path, requests: int) -> tuple[float, float]:
     folder = disk / "logs"
     folder.mkdir(parents=True)
-    handler = make_handler(folder) if make_handler else None
-    request: Callable[[], Awaitable[object]] = workload([handler] if handler else [])
+    handler = make(folder) if make else None
+    request = workload([handler] if handler else [])
     await request()
     gc.collect()
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(requests):
         await request()
     if hasattr(handler, "flush"):
         handler.flush()
-    elapsed = time.perf_counter() - start
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     if hasattr(handler, "close"):
         handler.close()
     shutil.rmtree(folder)
-    return elapsed
+    return 1e6 * wall / requests, 1e6 * cpu / requests
