@@ -146,7 +146,7 @@ class Policy:
         return data, failure, copy.cut
 
     def _fields(self, source: object, copy: PlainCopy, path: Path) -> Data:
-        content = _content(type(source))
+        content = _content(type(source))  # type: ignore[arg-type]  # mypy takes classes for unhashable
         data: Data = {}
         for name in dict.fromkeys([*content, *getattr(source, "__dict__", ())]):
             value = getattr(source, name, None)
