@@ -7,7 +7,7 @@ LINTED := scratch/check/db-ally-file-handler
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-destinations check format clean
 
 demo: .venv/ready ## ask a real db-ally collection and show its log
 	@rm -rf $(DEMO)
@@ -17,6 +17,9 @@ demo: .venv/ready ## ask a real db-ally collection and show its log
 
 test: .venv/ready check ## run everything
 	$(BIN)/python -m pytest -n 2
+
+test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
+	$(BIN)/python -m pytest tests/destinations
 
 check: .venv/ready ## lint and types
 	@rm -rf scratch/check
@@ -40,4 +43,8 @@ clean: ## remove all that make made
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv sync --quiet
+	@touch $@
+
+.venv/destinations: .venv/ready
+	@$(BIN)/uv sync --quiet --group destinations
 	@touch $@

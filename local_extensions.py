@@ -39,9 +39,7 @@ _MODULES = """
     _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
     dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py
 """
-# So that the generated project's formatter breaks no line.
-_LONGEST_IDENTIFIER = 40  # characters
-_LONGEST_DIRECTORY = 80  # columns, in code
+_LONGEST_IDENTIFIER = 40  # characters, so that the generated project's formatter breaks no line
 
 
 class WrongAnswers(InvalidModeException, SystemExit):  # type: ignore[misc]  # cookiecutter has no types
@@ -176,13 +174,6 @@ def _names(source: str) -> set[str]:
     return {token.string for token in tokens if token.type == tokenize.NAME}
 
 
-def _log_directory(answer: str) -> str | None:
-    columns = (2 if unicodedata.east_asian_width(char) in "FW" else 1 for char in literal(answer)[1:-1])
-    if sum(columns) > _LONGEST_DIRECTORY:
-        return f"it is longer than {_LONGEST_DIRECTORY} columns"
-    return _argument(_FILENAMES.check_directory)(answer)
-
-
 def _argument(check: Callable[[str], None]) -> Callable[[str], str | None]:
     """Return the handler's own check of an argument as a rule, in its own words."""
 
@@ -214,7 +205,7 @@ _RULES: dict[str, tuple[Callable[[str], str | None], str]] = {
     "project_slug": (_project_slug, "audit-log"),
     "package_name": (_package_name, "audit_log"),
     "handler_class": (_handler_class, "AuditHandler"),
-    "log_directory": (_log_directory, "logs"),
+    "log_directory": (_argument(_FILENAMES.check_directory), "logs"),
     "log_format": (_choice("log_format"), "text"),
     "filename_pattern": (_argument(_FILENAMES.check_pattern), "{started_at:%Y-%m-%d}/{collection}.log"),
     "full_name": (_text, "Ada Lovelace"),

@@ -177,7 +177,6 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "control characters or": ["", " ", "a|b", "a?", "a*", 'a"b', "<a>", "ab:c"],
         "line break or a control character": ["a\nb", "a\x00"],
         "reorders the text": ["\u202eabc"],
-        "longer than 80": ["a" * 81, "日" * 41],
     },
     "log_format": {"one of text, jsonl": ["", "xml", "JSONL", "text "]},
     "filename_pattern": {
@@ -446,7 +445,6 @@ def test_the_template_and_the_handler_refuse_with_the_same_words(
 RULES_OF_THE_TEMPLATE_ALONE = {
     "it has a line break or a control character",
     "it has a character that reorders the text around it",
-    "it is longer than 80 columns",
     "cookiecutter would take {{, {% or {# for its own syntax",
 }
 

@@ -22,8 +22,6 @@ from sqlalchemy import Column, Integer, MetaData, Select, String, Table, func, s
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }}, record_exception
 
-LOG_DIR = Path({{ cookiecutter.log_directory | literal }}).expanduser()
-
 STAFF = Table(
     "staff",
     MetaData(),
@@ -93,8 +91,7 @@ def make_collection(llm: LLM[Any], handler: {{ cookiecutter.handler_class }}) ->
 
 
 async def main() -> None:
-    handler = {{ cookiecutter.handler_class }}(LOG_DIR)
-    collection = make_collection(make_llm(), handler)
+    collection = make_collection(make_llm(), {{ cookiecutter.handler_class }}())
     for question in SCRIPT:
         print(f"\nQuestion: {question}")
         try:
@@ -106,8 +103,11 @@ async def main() -> None:
         print(f"Log:      {newest_log()}")
 
 
-def newest_log() -> Path:
-    return max((path for path in LOG_DIR.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+def newest_log(
+    log_dir: str = {{ cookiecutter.log_directory | literal }},
+) -> Path:
+    files = (path for path in Path(log_dir).expanduser().rglob("*") if path.is_file())
+    return max(files, key=lambda path: path.stat().st_mtime_ns)
 
 
 if __name__ == "__main__":

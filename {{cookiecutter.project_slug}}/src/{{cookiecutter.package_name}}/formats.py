@@ -29,7 +29,9 @@ _LABELS = {
 
 def format_json(record: Record) -> str:
     """Return the record as one line of strict JSON, newline included."""
-    return _escape(_to_json(record.as_dict())) + "\n"
+    line = _to_json(record.as_dict())
+    is_safe = line.isascii() and "\x7f" not in line  # JSON itself escapes the other controls of ASCII
+    return (line if is_safe else _escape(line)) + "\n"
 
 
 def format_text(record: Record) -> str:
@@ -77,7 +79,11 @@ def _lines(label: str, value: Plain, indent: str) -> Iterator[str]:
             else:
                 yield f"{indent}  - {_escape(_to_json(item))}"
     else:
-        yield f"{indent}{label}: {_escape(value if isinstance(value, str) else _to_json(value))}"
+        yield f"{indent}{label}: {_escape(value) if isinstance(value, str) else _scalar(value)}"
+
+
+def _scalar(value: Plain) -> str:
+    return str(value) if type(value) in (int, float) else _to_json(value)
 
 
 def _one_line(text: str) -> str:
@@ -85,6 +91,8 @@ def _one_line(text: str) -> str:
 
 
 def _escape(text: str) -> str:
+    if text.isprintable():  # stops at the first newline
+        return text
     if text.isascii():
         return text.translate(_ASCII_UNSAFE)  # the same for ASCII, six times faster
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

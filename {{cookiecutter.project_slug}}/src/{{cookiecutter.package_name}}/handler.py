@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -72,7 +71,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
         known = self._requests.get(id(user_request))
         if known and known.is_open and not known.events:  # db-ally has this handler twice and keeps one context
             return known
-        request = Request(uuid.uuid4().hex, user_request.collection_name, datetime.now(UTC))
+        request = Request(os.urandom(16).hex(), user_request.collection_name, datetime.now(UTC))
         context = RequestContext(request, user_request, self._record)
         self._record("request_start", context, source=user_request)
         context.is_open = True
@@ -126,6 +125,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             if self._raise_errors and not kind.endswith("_failed"):
                 raise
             self._note_loss(request, failure)
+            failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             return {}
         if self._warned:
             self._note_recovery()

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import accumulate
 
 from .filenames import check_directory, check_pattern, fill
 from .records import Record, Request
@@ -34,34 +35,33 @@ class LogFile:
         self._log_dir = os.path.abspath(os.path.expanduser(log_dir))
         self._pattern = filename_pattern
         self._format_record = format_record
-        self._path_of = lru_cache(maxsize=8_192)(self.path_of)
+        self._place_of = lru_cache(maxsize=8_192)(self._find_place)
 
     def __call__(self, record: Record) -> None:
         """Append `record`. Raises `OSError` that names the file when the disk refuses."""
-        path = self._path_of(record.request)
+        path, folders = self._place_of(record.request)
         data = self._format_record(record).encode()
         try:
-            self._refuse_linked_folders(path)
-            _append(path, data)
+            for folder in folders:
+                if os.path.islink(folder):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            _append(path, data, is_first=record.kind == "request_start")
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from error
 
     def path_of(self, request: Request) -> str:
         """Return the absolute path of the file for `request`."""
-        return os.path.join(
-            self._log_dir, *fill(self._pattern, request.started_at, request.collection, request.request_id)
-        )
+        return self._find_place(request)[0]
 
-    def _refuse_linked_folders(self, path: str) -> None:
-        folder = os.path.dirname(path)
-        while folder != self._log_dir:
-            if os.path.islink(folder):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            folder = os.path.dirname(folder)
+    def _find_place(self, request: Request) -> tuple[str, list[str]]:
+        """Return the path of the file, and of each folder between it and the directory."""
+        parts = fill(self._pattern, request.started_at, request.collection, request.request_id)
+        *folders, path = accumulate([self._log_dir, *parts], os.path.join)
+        return path, folders[1:]
 
 
-def _append(path: str, data: bytes) -> None:
-    file, is_new = _open(path)
+def _append(path: str, data: bytes, is_first: bool) -> None:
+    file, is_new = _open(path, is_first)
     try:
         if is_new and hasattr(os, "fchmod"):
             os.fchmod(file, 0o600)  # whatever the umask
@@ -73,8 +73,13 @@ def _append(path: str, data: bytes) -> None:
         os.close(file)
 
 
-def _open(path: str) -> tuple[int, bool]:
+def _open(path: str, is_first: bool) -> tuple[int, bool]:
+    """Open a file to append to it, and tell whether it is new, as it probably is for the first record of a request."""
     try:
+        if is_first:
+            return os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o600), True
+        return os.open(path, _APPEND), False
+    except FileExistsError:
         return os.open(path, _APPEND), False
     except FileNotFoundError:
         _make_folder(os.path.dirname(path))

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
@@ -111,6 +112,13 @@ class Record(NamedTuple):
         return row
 
 
+@lru_cache(maxsize=256)
+def _content(source: type[Any]) -> dict[str, frozenset[str]]:
+    """Return what each field of a class can hold, in the order of records."""
+    known = next((CONTENT[base] for base in source.__mro__ if base in CONTENT), {})
+    return known | {field.name: _BOTH for field in fields(source) if field.name not in known}
+
+
 class Policy:
     """Decides what of db-ally's objects goes into a record.
 
@@ -138,12 +146,13 @@ class Policy:
         return data, failure, copy.cut
 
     def _fields(self, source: object, copy: PlainCopy, path: Path) -> Data:
-        content = next((CONTENT[base] for base in type(source).__mro__ if base in CONTENT), {})
-        own = [field.name for field in fields(source)]  # type: ignore[arg-type]
+        content = _content(type(source))
         data: Data = {}
-        for name in dict.fromkeys([*content, *own, *getattr(source, "__dict__", ())]):
+        for name in dict.fromkeys([*content, *getattr(source, "__dict__", ())]):
             value = getattr(source, name, None)
-            if value is not None and not content.get(name, _BOTH) <= self._allowed:
+            if value is None:
+                data[name] = None
+            elif not content.get(name, _BOTH) <= self._allowed:
                 data[name] = WITHHELD
             elif type(value) in CONTENT:
                 data[name] = self._fields(value, copy, (path, name))

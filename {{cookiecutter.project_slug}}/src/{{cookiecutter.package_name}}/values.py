@@ -3,7 +3,7 @@
 import math
 import numbers
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, time
@@ -16,6 +16,12 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 Path: TypeAlias = "tuple[Path, object] | None"
 
 _BYTES = (bytes, bytearray, memoryview)
+# Built-in types first: to ask an abstract class takes ten times as long.
+_SCALARS = (type(None), int, float, *_BYTES)
+_MAPPINGS = (dict, Mapping)
+_CONTAINERS = (tuple, list, *_MAPPINGS, Sequence, AbstractSet)
+_INTEGERS = (int, numbers.Integral)
+_REALS = (float, numbers.Real, Decimal)
 _MAX_DEPTH = 32  # containers inside containers
 _MAX_INT_BITS = 4_096  # Python refuses to print integers of more than 4,300 digits
 _SCALAR_COST = 8  # characters that a number or a container counts for
@@ -69,30 +75,34 @@ class PlainCopy:
         try:
             if isinstance(value, str):
                 return self._string(str.__str__(value), path)
-            if value is None or isinstance(value, (bool, int, float)):
-                return self._scalar(value, path)
-            if isinstance(value, (Mapping, Sequence, AbstractSet)) and not isinstance(value, _BYTES):
+            if not isinstance(value, _SCALARS) and isinstance(value, _CONTAINERS):
                 return self._container(value, path)
             return self._scalar(value, path)
         except Exception as error:  # the application's own objects may raise anything
             return f"<{type(value).__name__}: {type(error).__name__} when read>"
 
     def _string(self, text: str, path: Path) -> str:
-        room = min(self._text, max(self._left, 0))
-        if len(text) > room:
-            self._note_cut(path, len(text))
-            text = text[:room]
-        self._left -= len(text)
+        size = len(text)
+        if size > self._left or size > self._text:
+            return self._cut_string(text, path)
+        self._left -= size
         return text
+
+    def _cut_string(self, text: str, path: Path) -> str:
+        room = min(self._text, max(self._left, 0))
+        if text:
+            self._note_cut(path, len(text))
+        self._left -= min(room, len(text))
+        return text[:room]
 
     def _scalar(self, value: object, path: Path) -> Plain:
         self._left -= _SCALAR_COST
         if value is None or isinstance(value, bool):
             return value
-        if isinstance(value, numbers.Integral):  # NumPy's too
+        if isinstance(value, _INTEGERS):  # NumPy's too
             number = int(value)
             return number if number.bit_length() <= _MAX_INT_BITS else self._string(hex(number), path)
-        if isinstance(value, (numbers.Real, Decimal)):
+        if isinstance(value, _REALS):
             real = float(value)
             is_exact = not isinstance(value, Decimal) or Decimal(repr(real)) == value
             return real if math.isfinite(real) and is_exact else str(value)
@@ -114,16 +124,21 @@ class PlainCopy:
         return kept
 
     def _entries(self, value: Collection[object], path: Path) -> dict[str, Plain] | list[Plain]:
-        if isinstance(value, Mapping):
-            return {self._string(str(key), path): self.copy(value[key], (path, key)) for key in self._some(value)}
-        return [self.copy(item, (path, index)) for index, item in enumerate(self._some(value))]
-
-    def _some(self, value: Collection[object]) -> Iterator[object]:
-        if len(self._parents) <= _MAX_DEPTH:
-            for item in islice(value, self._items):
+        some = islice(value, self._items if len(self._parents) <= _MAX_DEPTH else 0)
+        if isinstance(value, _MAPPINGS):
+            entries: dict[str, Plain] = {}
+            for key in some:
                 if self._left <= 0:
-                    return
-                yield item
+                    break
+                name = self._string(str(key), path)
+                entries[name] = self.copy(value[key], (path, key))
+            return entries
+        items: list[Plain] = []
+        for index, item in enumerate(some):
+            if self._left <= 0:
+                break
+            items.append(self.copy(item, (path, index)))
+        return items
 
     def _note_cut(self, path: Path, size: int) -> None:
         keys: list[str] = []

@@ -1,0 +1,161 @@
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
+from servers import Server, start_postgres
+from sqlalchemy import Connection, create_engine, text
+
+PAGE = blocks("database.md")
+QUERIES = ["slowest.sql", "failures.sql", "tokens.sql"]
+LONG_AGO = "2000-01-01"
+
+Env = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bake_page(tmp_path_factory.mktemp("database"), "background.md", "database.md")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory() as folder:
+        server = start_postgres(Path(folder))
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    url = f"postgresql+psycopg://postgres@127.0.0.1:{postgres.port}/postgres?connect_timeout=2"
+    engine = create_engine(url)
+    yield url
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS records"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/records.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def env(url: str) -> Env:
+    return {"RECORDS_URL": url}
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Connection]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def count(database: Connection) -> int:
+    number = database.scalar(text("SELECT count(*) FROM records"))
+    database.rollback()
+    return int(number or 0)
+
+
+def test_the_contract_holds(project: Path, env: Env) -> None:
+    pass_contract(project, env)
+
+
+def test_a_kill_loses_nothing(project: Path, env: Env, database: Connection) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(2)
+        application.die_in_a_request()
+
+    kinds = database.scalars(text("SELECT kind FROM records ORDER BY id")).all()
+    assert len(kinds) == 2 * RECORDS_OF_A_REQUEST + 4
+    assert kinds[-4:] == ["request_start", "event_start", "event_end", "event_start"]
+
+
+def test_the_queries_answer(project: Path, env: Env, database: Connection) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(12)
+        application.fail(3)
+
+    slowest, failures, tokens = (database.execute(text(PAGE[query]), {"since": LONG_AGO}).all() for query in QUERIES)
+    assert len(slowest) == 10
+    assert [row.elapsed for row in slowest] == sorted((row.elapsed for row in slowest), reverse=True)
+    assert {(row.collection, row.question) for row in slowest} == {("staff", "Who?")}
+    assert failures == [("staff", 3, 15)]
+    today = datetime.now(UTC).date()
+    assert {str(row.day) for row in tokens} <= {str(today), str(today - timedelta(days=1))}
+    assert sum(row.tokens for row in tokens) == database.scalar(
+        text("SELECT sum(CAST(record -> 'data' ->> 'total_tokens' AS integer)) FROM records")
+    )
+    assert [database.execute(text(PAGE[query]), {"since": "2999-01-01"}).all() for query in QUERIES] == [[], [], []]
+
+
+def test_an_index_serves_each_query(project: Path, env: Env, database: Connection) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask()
+    database.execute(
+        text(
+            "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < 20000)"
+            " INSERT INTO records (time, request_id, collection, kind, record)"
+            " SELECT time, substr(request_id, 1, 20) || number, collection, 'event_start', '{}'"
+            " FROM records CROSS JOIN numbers WHERE kind = 'request_start'"
+        )
+    )
+    database.execute(text("ANALYZE"))
+
+    explain = "EXPLAIN QUERY PLAN" if database.dialect.name == "sqlite" else "EXPLAIN"
+    for query in QUERIES:
+        plan = str(database.execute(text(f"{explain} {PAGE[query]}"), {"since": LONG_AGO}).all())
+        assert "records_by_kind_and_time" in plan, query
+
+
+def test_a_database_that_refuses_does_not_reach_the_user(project: Path, env: Env, database: Connection) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask()
+        database.execute(text("DROP TABLE records"))
+        database.commit()
+        answer = application.ask(3)
+
+    assert answer["rows"] == 3
+    assert answer["lost"] == 3 * RECORDS_OF_A_REQUEST
+    assert len(answer["warnings"]) == 1
+    assert "Who?" not in answer["warnings"][0]
+
+
+def test_a_server_that_restarts_does_not_reach_the_user(project: Path, postgres: Server, postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+    with Application(project, PAGE["app.py"], {"RECORDS_URL": postgres_url}) as application:
+        application.ask()
+        postgres.stop()
+        stopped = application.ask(3)
+        postgres.start()
+        restarted = application.ask(2)
+
+    assert (stopped["rows"], stopped["lost"], len(stopped["warnings"])) == (3, 3 * RECORDS_OF_A_REQUEST, 1)
+    assert (restarted["rows"], restarted["lost"], len(restarted["warnings"])) == (2, 3 * RECORDS_OF_A_REQUEST, 2)
+    with engine.connect() as database:
+        assert count(database) == 3 * RECORDS_OF_A_REQUEST
+    engine.dispose()
+
+
+def test_in_the_background_nobody_waits_for_a_server_that_hangs(
+    project: Path, postgres: Server, postgres_url: str
+) -> None:
+    engine = create_engine(postgres_url)
+    with Application(project, blocks("background.md")["app.py"], {"RECORDS_URL": postgres_url}) as application:
+        usual = application.ask(10)
+        postgres.hang()
+        hanging = application.ask(10)
+        postgres.go_on()
+
+    assert (hanging["rows"], hanging["lost"], hanging["warnings"]) == (10, 0, [])
+    assert hanging["seconds"] < 10 * usual["seconds"]
+    with engine.connect() as database:
+        assert count(database) == 20 * RECORDS_OF_A_REQUEST
+    engine.dispose()

@@ -1,0 +1,96 @@
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
+
+PAGE = blocks("logging.md")
+DAY = 24 * 60 * 60
+INTO_OWN_LOGS = """
+import logging
+from db_ally_file_handler import FileEventHandler
+from db_ally_file_handler.application_log import LOGGER, log
+
+logging.basicConfig(filename="application.log", format="%(levelname)s %(name)s %(message)s")
+LOGGER.setLevel(logging.INFO)
+handler = FileEventHandler(sink=log)
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return bake_page(tmp_path, "logging.md")
+
+
+def kinds(file: Path) -> list[str]:
+    return [json.loads(line)["kind"] for line in file.read_text("utf-8").splitlines()]
+
+
+def age(path: Path, days: float) -> None:
+    then = time.time() - days * DAY
+    os.utime(path, (then, then))
+
+
+def test_the_contract_holds(project: Path) -> None:
+    pass_contract(project)
+
+
+def test_a_kill_loses_nothing(project: Path) -> None:
+    with Application(project, PAGE["app.py"]) as application:
+        application.ask(2)
+        application.die_in_a_request()
+
+    assert len(kinds(project / "requests.jsonl")) == 2 * RECORDS_OF_A_REQUEST + 4
+
+
+def test_a_disk_that_refuses_does_not_reach_the_user(project: Path) -> None:
+    with Application(project, PAGE["app.py"] + 'file.stream = open("/dev/full", "w")') as application:
+        answer = application.ask(3)
+        application.die_in_a_request()
+
+    assert (answer["rows"], answer["lost"], len(answer["warnings"])) == (3, 3 * RECORDS_OF_A_REQUEST, 1)
+
+
+def test_a_failed_request_is_an_error_in_the_logs_of_the_application(project: Path) -> None:
+    with Application(project, INTO_OWN_LOGS) as application:
+        application.ask()
+        application.fail()
+
+    entries = [line.split() for line in (project / "application.log").read_text("utf-8").splitlines()]
+    assert [entry[:4] for entry in entries[-2:]] == [
+        ["WARNING", "dbally.requests", "event_failed", "staff"],
+        ["ERROR", "dbally.requests", "request_failed", "staff"],
+    ]
+    assert [entry[2] for entry in entries if entry[0] == "INFO"].count("request_end") == 1
+
+
+def test_the_file_of_yesterday_is_put_aside_and_thirty_are_kept(project: Path) -> None:
+    for day in range(1, 29):
+        for month in ("01", "02"):
+            (project / f"requests.jsonl.2020-{month}-{day:02}").touch()
+    yesterday = project / "requests.jsonl"
+    yesterday.write_text('{"kind": "of yesterday"}\n')
+    age(yesterday, 1.5)
+
+    with Application(project, PAGE["app.py"]) as application:
+        application.ask()
+
+    assert len(kinds(project / "requests.jsonl")) == RECORDS_OF_A_REQUEST
+    put_aside = sorted(project.glob("requests.jsonl.*"))
+    assert len(put_aside) == 30
+    assert kinds(put_aside[-1]) == ["of yesterday"]
+
+
+def test_the_files_of_requests_are_kept_thirty_days(project: Path) -> None:
+    old, new = project / "logs/2020/01/a.jsonl", project / "logs/2026/01/b.jsonl"
+    for path, days in ((old, 32), (new, 29)):
+        path.parent.mkdir(parents=True)
+        path.touch()
+        age(path, days)
+
+    subprocess.run(["sh", "-eu", "-c", PAGE["retention.sh"]], cwd=project, check=True)
+
+    assert {path.name for path in (project / "logs").rglob("*")} == {"2026", "01", "b.jsonl"}

@@ -1,0 +1,118 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from servers import Server, start_s3
+
+PAGE = blocks("object-store.md")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[tuple[Server, dict[str, str]]]:
+    server, env = start_s3()
+    yield server, env
+    server.stop()
+
+
+@pytest.fixture
+def server(s3: tuple[Server, dict[str, str]]) -> Server:
+    return s3[0]
+
+
+@pytest.fixture
+def env(s3: tuple[Server, dict[str, str]]) -> dict[str, str]:
+    return s3[1]
+
+
+@pytest.fixture
+def store(env: dict[str, str]) -> s3fs.S3FileSystem:
+    store = s3fs.S3FileSystem(
+        key="key",
+        secret="secret",
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        skip_instance_cache=True,
+        use_listings_cache=False,
+    )
+    if store.exists("requests"):
+        store.rm("requests", recursive=True)
+    store.mkdir("requests")
+    return store
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return bake_page(tmp_path, "object-store.md")
+
+
+def records_of(store: s3fs.S3FileSystem, name: str) -> list[str]:
+    return [json.loads(line)["kind"] for line in store.cat_file(name).splitlines()]
+
+
+def test_the_contract_holds(project: Path, env: dict[str, str]) -> None:
+    pass_contract(project, env)
+
+
+def test_each_request_becomes_an_object_in_the_folder_of_its_day(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem
+) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(20)
+        application.fail(5)
+
+    assert run_code(project, PAGE["ship.py"], env) == "25 shipped\n"
+    names = store.find("requests")
+    assert len(names) == 25
+    for name in names:
+        kinds = records_of(store, name)
+        first = json.loads(store.cat_file(name).splitlines()[0])
+        assert name == f"requests/{first['time'][:10]}/{first['request_id']}.jsonl"
+        assert kinds[0] == "request_start"
+        assert kinds[-1] in ("request_end", "request_failed")
+    assert run_code(project, PAGE["ship.py"], env) == "0 shipped\n"
+
+
+def test_a_kill_loses_nothing(project: Path, env: dict[str, str], store: s3fs.S3FileSystem) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(2)
+        application.die_in_a_request()
+    assert run_code(project, PAGE["ship.py"], env) == "2 shipped\n"
+
+    run_code(project, PAGE["app.py"], env)
+
+    assert run_code(project, PAGE["ship.py"], env) == "1 shipped\n"
+    assert sorted(len(records_of(store, name)) for name in store.find("requests")) == [
+        4,
+        RECORDS_OF_A_REQUEST,
+        RECORDS_OF_A_REQUEST,
+    ]
+
+
+def test_a_store_that_does_not_answer_does_not_reach_the_user_and_loses_nothing(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem, server: Server
+) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        usual = application.ask(10)
+        server.hang()
+        hanging = application.ask(10)
+        server.go_on()
+
+    assert (hanging["rows"], hanging["lost"], hanging["warnings"]) == (10, 0, [])
+    assert hanging["seconds"] < 5 * usual["seconds"]
+    assert run_code(project, PAGE["ship.py"], env) == "20 shipped\n"
+
+
+def test_a_store_that_refuses_leaves_the_files_for_the_next_run(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem
+) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(3)
+    store.rm("requests", recursive=True)
+
+    with pytest.raises(AssertionError, match="bucket does not exist"):
+        run_code(project, PAGE["ship.py"], env)
+
+    store.mkdir("requests")
+    assert run_code(project, PAGE["ship.py"], env) == "3 shipped\n"

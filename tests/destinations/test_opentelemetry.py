@@ -1,0 +1,163 @@
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from opentelemetry.semconv.attributes import error_attributes
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
+from servers import Server, free_port, start_collector, wait_until
+
+PAGE = blocks("opentelemetry.md")
+ERROR = 2  # https://opentelemetry.io/docs/specs/otel/trace/api/#set-status
+CONVENTIONS = {str(value) for names in (gen_ai_attributes, error_attributes) for value in vars(names).values()}
+
+
+class Backend:
+    """What a collector hands on to: it keeps the spans and the log records."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.logs: list[Any] = []
+        self.services: set[str] = set()
+        backend = self
+
+        class Receiver(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers["Content-Encoding"] == "gzip":
+                    body = gzip.decompress(body)
+                backend.receive(self.path, body)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def receive(self, path: str, body: bytes) -> None:
+        if path == "/v1/traces":
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                self.services.add(plain(resource.resource.attributes)["service.name"])
+                self.spans += [span for scope in resource.scope_spans for span in scope.spans]
+        else:
+            for logs in ExportLogsServiceRequest.FromString(body).resource_logs:
+                self.logs += [record for scope in logs.scope_logs for record in scope.log_records]
+
+
+def plain(attributes: Any) -> dict[str, Any]:
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in attributes}
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    backend = Backend()
+    yield backend
+    backend.server.shutdown()
+    backend.server.server_close()
+
+
+@pytest.fixture
+def collector(backend: Backend) -> Iterator[tuple[Server, dict[str, str]]]:
+    server, env = start_collector(f"http://127.0.0.1:{backend.server.server_port}")
+    yield server, env
+    server.stop()
+
+
+@pytest.fixture
+def server(collector: tuple[Server, dict[str, str]]) -> Server:
+    return collector[0]
+
+
+@pytest.fixture
+def env(collector: tuple[Server, dict[str, str]]) -> dict[str, str]:
+    return collector[1]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bake_page(tmp_path_factory.mktemp("opentelemetry"), "opentelemetry.md")
+
+
+def test_the_contract_holds(project: Path) -> None:
+    pass_contract(project, {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
+
+
+def test_a_request_arrives_as_a_trace_with_the_names_of_the_conventions(
+    project: Path, env: dict[str, str], backend: Backend
+) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(20)
+
+    wait_until(lambda: len(backend.spans) >= 20 * 4 and len(backend.logs) >= 20 * RECORDS_OF_A_REQUEST)
+    assert backend.services == {"staff-search"}
+    assert Counter(span.name for span in backend.spans) == {
+        "chat gpt-4o-mini": 40,
+        "retrieval": 20,
+        "invoke_workflow staff": 20,
+    }
+    roots = {span.trace_id: span for span in backend.spans if not span.parent_span_id}
+    assert {trace_id.hex() for trace_id in roots} == {
+        json.loads(record.body.string_value)["request_id"] for record in backend.logs
+    }
+    for span in backend.spans:
+        assert plain(span.attributes).keys() <= CONVENTIONS
+        assert span.status.code != ERROR
+        root = roots[span.trace_id]
+        assert span is root or span.parent_span_id == root.span_id
+        assert root.start_time_unix_nano <= span.start_time_unix_nano + 1_000_000
+        assert span.start_time_unix_nano < span.end_time_unix_nano <= root.end_time_unix_nano
+    chat = plain(next(span for span in backend.spans if span.name.startswith("chat")).attributes)
+    assert chat["gen_ai.usage.input_tokens"] > chat["gen_ai.usage.output_tokens"] > 0
+
+
+def test_a_failed_request_arrives_as_an_error(project: Path, env: dict[str, str], backend: Backend) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.fail(3)
+
+    wait_until(lambda: len(backend.spans) >= 3 and len(backend.logs) >= 9)
+    assert [span.status.code for span in backend.spans] == [ERROR] * len(backend.spans)
+    assert Counter((span.name, plain(span.attributes)["error.type"]) for span in backend.spans) == {
+        ("chat gpt-4o-mini", "ConnectionError"): 3,
+        ("invoke_workflow staff", "ViewExecutionError"): 3,
+    }
+    assert {span.status.message for span in backend.spans if span.parent_span_id} == {"the model is away"}
+    errors = [record for record in backend.logs if record.severity_number >= 17]
+    assert len(errors) == len(backend.spans)
+
+
+def test_a_kill_loses_what_was_not_exported_yet(project: Path, env: dict[str, str], backend: Backend) -> None:
+    soon = {"OTEL_BLRP_SCHEDULE_DELAY": "200", "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    with Application(project, PAGE["app.py"], env | soon) as application:
+        application.ask(5)
+        wait_until(lambda: len(backend.logs) == 5 * RECORDS_OF_A_REQUEST and len(backend.spans) == 5 * 4)
+        application.die_in_a_request()
+
+    assert len(backend.spans) == 5 * 4
+    assert len(backend.logs) <= 5 * RECORDS_OF_A_REQUEST + 4
+
+
+def test_a_collector_that_is_gone_or_hangs_does_not_reach_the_user(
+    project: Path, env: dict[str, str], backend: Backend, server: Server
+) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        usual = application.ask(10)
+        server.hang()
+        hanging = application.ask(10)
+        server.go_on()
+        server.stop()
+        gone = application.ask(10)
+        server.start()
+
+    for answer in (hanging, gone):
+        assert (answer["rows"], answer["lost"]) == (10, 0)
+        assert answer["seconds"] < 5 * usual["seconds"]

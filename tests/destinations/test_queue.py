@@ -1,0 +1,86 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from servers import Server, start_nats
+
+PAGE = blocks("queue.md")
+DIRECT = PAGE["app.py"].replace("Background(publish)", "publish")
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[tuple[Server, dict[str, str]]]:
+    server, env = start_nats(tmp_path / "nats")
+    yield server, env
+    server.stop()
+
+
+@pytest.fixture
+def server(nats: tuple[Server, dict[str, str]]) -> Server:
+    return nats[0]
+
+
+@pytest.fixture
+def env(nats: tuple[Server, dict[str, str]]) -> dict[str, str]:
+    return nats[1]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bake_page(tmp_path_factory.mktemp("queue"), "background.md", "queue.md")
+
+
+def consume(project: Path, env: dict[str, str]) -> list[list[str]]:
+    return [line.split() for line in run_code(project, PAGE["consume.py"], env).splitlines()]
+
+
+def test_the_contract_holds(project: Path, env: dict[str, str]) -> None:
+    pass_contract(project, env)
+
+
+def test_a_consumer_gets_every_record_in_order_and_once(project: Path, env: dict[str, str]) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(200)
+
+    received = consume(project, env)
+    assert len(received) == 200 * RECORDS_OF_A_REQUEST
+    assert {subject for subject, _, _ in received} == {"dbally.staff"}
+    assert [kind for _, _, kind in received[:8]] == ["request_start", *["event_start", "event_end"] * 3, "request_end"]
+    assert len({request_id for _, request_id, _ in received}) == 200
+    assert consume(project, env) == []
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(project: Path, env: dict[str, str]) -> None:
+    with Application(project, DIRECT, env) as application:
+        application.ask(2)
+        application.die_in_a_request()
+
+    assert len(consume(project, env)) == 2 * RECORDS_OF_A_REQUEST + 4
+
+
+def test_a_kill_loses_what_waits_in_the_background(project: Path, env: dict[str, str], server: Server) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(2)
+        server.hang()
+        application.ask(5)
+        application.die_in_a_request()
+    server.go_on()
+
+    assert len(consume(project, env)) <= 2 * RECORDS_OF_A_REQUEST
+
+
+def test_a_server_that_restarts_does_not_reach_the_user_and_loses_nothing(
+    project: Path, env: dict[str, str], server: Server
+) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        usual = application.ask(5)
+        server.stop()
+        stopped = application.ask(5)
+        server.start()
+        restarted = application.ask(5)
+
+    assert (restarted["rows"], restarted["lost"], restarted["warnings"]) == (5, 0, [])
+    assert stopped["rows"] == 5
+    assert stopped["seconds"] < 5 * usual["seconds"]
+    assert len(consume(project, env)) == 15 * RECORDS_OF_A_REQUEST

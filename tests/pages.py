@@ -1,0 +1,188 @@
+"""Take the code of a documentation page exactly as printed, and run it in a freshly baked project."""
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bake import TEMPLATE, bake, run
+
+DOCS = TEMPLATE / "docs"
+PACKAGE = "db_ally_file_handler"
+RECORDS_OF_A_REQUEST = 8
+
+_BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_IMPORT = (ast.Import, ast.ImportFrom)
+_SCRIPTS = {"app.py", "ship.py", "consume.py"}
+_FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
+
+# Does what each line of its input says and answers each with a line.
+_APPLICATION = """
+import asyncio, contextlib, json, logging, os, signal, sys, time
+from application import make_collection, make_engine, say
+from db_ally_file_handler import record_exception
+{app}
+warnings = []
+logging.getLogger("db_ally_file_handler").addFilter(lambda entry: warnings.append(entry.getMessage()))
+for name in ("handler", "background"):
+    logging.getLogger("db_ally_file_handler." + name).addFilter(lambda entry: warnings.append(entry.getMessage()))
+
+async def fail(conversation):
+    raise ConnectionError("the model is away")
+
+async def die(conversation):
+    if "Decision:" not in conversation or "aggregation" in conversation:
+        time.sleep(float(os.environ.get("SECONDS_BEFORE_KILL", 0)))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await say()(conversation)
+
+async def ask(reply, question):
+    rows = 0
+    with contextlib.suppress(Exception), record_exception():
+        rows = len((await make_collection(ENGINE_OF_STAFF, handler, reply=reply).ask(question)).results)
+    return rows
+
+ENGINE_OF_STAFF = make_engine()
+for line in sys.stdin:
+    what, times = line.split()
+    started = time.perf_counter()
+    rows = sum(asyncio.run(ask(dict(ask=say(), fail=fail, die=die)[what], "Who?")) for _ in range(int(times)))
+    seconds = time.perf_counter() - started
+    answer = dict(rows=rows, seconds=seconds, lost=handler.lost_records, warnings=warnings)
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def blocks(page: str) -> dict[str, str]:
+    """Return the code blocks of a page that have a file name behind their language, by that name.
+
+    Raises:
+        ValueError: two blocks have the same name.
+    """
+    found: dict[str, str] = {}
+    for _, name, code in _BLOCK.findall((DOCS / page).read_text("utf-8")):
+        if name in found:
+            raise ValueError(f"{page} has two blocks named {name}")
+        found[name] = code
+    return found
+
+
+def bake_page(output_dir: Path, *pages: str) -> Path:
+    """Return a project with the modules that `pages` print in its package, and their fixtures in place of its own.
+
+    The scripts that a page prints are no modules: they are what an application does with one.
+    """
+    project = bake(output_dir)
+    for page in pages:
+        for name, code in blocks(page).items():
+            if name == "conftest.py":
+                _change_fixtures(project / "tests" / name, code)
+            elif name.endswith(".py") and name not in _SCRIPTS:
+                (project / "src" / PACKAGE / name).write_text(code, "utf-8")
+    return project
+
+
+def pass_contract(project: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run the contract tests, which nobody changed.
+
+    Raises:
+        AssertionError: some fail; with what they print.
+    """
+    report = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_handler_contract.py", env=env)
+    assert re.search(r"^\d+ passed in", report, re.MULTILINE), report
+
+
+def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> str:
+    """Run `code` in a process with the project's package, and return what it prints.
+
+    Raises:
+        AssertionError: it failed; with all that it printed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Application:
+    """A process of its own that asks a collection of `project` with the `handler` that the code `app` makes."""
+
+    def __init__(self, project: Path, app: str, env: Mapping[str, str] | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _APPLICATION.replace("{app}", app)],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Application":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let it come to its end, as an application that has nothing more to do."""
+        self._process.communicate(timeout=60)
+        assert exception[0] or self._process.returncode in (0, -signal.SIGKILL)
+
+    def ask(self, times: int = 1) -> dict[str, Any]:
+        """Ask one question after the other.
+
+        Returns:
+            `rows` of all answers, `seconds` it took, `lost` records and `warnings` since the process started.
+        """
+        return self._do(f"ask {times}")
+
+    def fail(self, times: int = 1) -> dict[str, Any]:
+        """Ask questions that fail, as the model is away."""
+        return self._do(f"fail {times}")
+
+    def die_in_a_request(self) -> None:
+        """Ask a question and kill the process in the middle, four records after its start."""
+        self._send("die 1")
+        assert self._process.wait(60) == -signal.SIGKILL
+
+    def _do(self, command: str) -> dict[str, Any]:
+        self._send(command)
+        assert self._process.stdout
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def _send(self, command: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+
+def _python_path(project: Path) -> str:
+    return os.pathsep.join(str(project / folder) for folder in ("src", "tests", "examples"))
+
+
+def _change_fixtures(conftest: Path, printed: str) -> None:
+    """Put the fixtures of `printed` in place of their namesakes, and its imports below the others."""
+    code, change = conftest.read_text("utf-8").splitlines(), printed.splitlines()
+    fixtures = [node for node in ast.parse("\n".join(code)).body if getattr(node, "name", "") in _FIXTURES]
+    assert len(fixtures) == len(_FIXTURES)
+    first = min(_first_line(node) for node in fixtures)
+    for node in reversed(fixtures):
+        del code[_first_line(node) : node.end_lineno]
+    last_import = max(node.end_lineno or 0 for node in ast.parse(printed).body if isinstance(node, _IMPORT))
+    code[first:first] = change[last_import:]
+    below_imports = max(node.end_lineno or 0 for node in ast.parse("\n".join(code)).body if isinstance(node, _IMPORT))
+    code[below_imports:below_imports] = change[:last_import]
+    conftest.write_text("\n".join([*code, ""]), "utf-8")
+
+
+def _first_line(node: ast.stmt) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))]) - 1

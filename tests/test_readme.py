@@ -1,0 +1,95 @@
+"""What the READMEs print is what their readers get."""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bake import QUESTIONS, TEMPLATE, run
+
+
+def code_blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def without_chance(text: str) -> str:
+    """Return `text` without what differs from run to run: times, ids, seconds."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "<time>", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "<request>", text)
+    return re.sub(r"(Elapsed Time: |execution_time\w*: |\"elapsed\": )[\d.e-]+", r"\1<seconds>", text)
+
+
+def example_logs(project: Path, tmp_path: Path, log_format: str) -> str:
+    """Return the logs of the example, asked in `log_format`."""
+    code = f"import ask; Handler = ask.FileEventHandler; ask.FileEventHandler = lambda: Handler(log_format={log_format!r})"
+    subprocess.run(
+        [sys.executable, "-B", "-c", f"{code}\nimport asyncio; asyncio.run(ask.main())"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{project / 'src'}{os.pathsep}{project / 'examples'}", "PYTHONUTF8": "1"},
+        check=True,
+        capture_output=True,
+    )
+    return "".join(path.read_text("utf-8") for path in sorted((tmp_path / "logs").iterdir()))
+
+
+def test_the_logs_in_the_readmes_are_those_of_the_example(default_project: Path, tmp_path: Path) -> None:
+    logs = without_chance(example_logs(default_project, tmp_path, "text"))
+    for readme in (default_project / "README.md", TEMPLATE / "README.md"):
+        (sample,) = code_blocks(readme.read_text("utf-8"), "text")
+        for part in re.split(r"^ *(?:\| )?\[\.\.\.\]\n", without_chance(sample), flags=re.MULTILINE):
+            assert part in logs
+
+
+def test_the_json_in_the_readme_is_that_of_the_example(default_project: Path, tmp_path: Path) -> None:
+    logs = without_chance(example_logs(default_project, tmp_path, "jsonl")).splitlines()
+    (sample,) = code_blocks((default_project / "README.md").read_text("utf-8"), "json")
+    for line in sample.splitlines():
+        assert json.loads(line)
+        assert without_chance(line) in logs
+
+
+def test_the_arguments_in_the_readme_are_the_handlers(default_project: Path) -> None:
+    (call,) = (
+        block
+        for block in code_blocks((default_project / "README.md").read_text("utf-8"), "python")
+        if block.startswith("FileEventHandler(\n")
+    )
+    code = f"""
+import inspect
+from db_ally_file_handler import FileEventHandler, Limits
+arguments = dict(
+{call.removeprefix("FileEventHandler(")}
+parameters = inspect.signature(FileEventHandler).parameters
+assert arguments == {{name: parameter.default for name, parameter in parameters.items()}}, parameters
+assert list(arguments) == list(parameters)
+"""
+    subprocess.run([sys.executable, "-B", "-c", code], cwd=default_project / "src", check=True)
+
+
+def test_the_python_of_the_readme_runs(default_project: Path, tmp_path: Path) -> None:
+    blocks = code_blocks((default_project / "README.md").read_text("utf-8"), "python")
+    program = inspect.cleandoc("""
+        import asyncio, queue
+        from ask import SCRIPT, make_llm, StaffView
+        import sqlalchemy
+        llm = make_llm()
+        queue = queue.SimpleQueue()
+        from db_ally_file_handler import FileEventHandler, Limits
+        async def readme():
+    """)
+    body = "\n".join(blocks)
+    indented = "\n".join(f"    {line}" for line in body.splitlines())
+    indented = indented.replace("result = await collection.ask", "result = None and await collection.ask")
+    (tmp_path / "readme.py").write_text(f"{program}\n{indented}\nasyncio.run(readme())\n", "utf-8")
+    env = {"PYTHONPATH": f"{default_project / 'src'}{os.pathsep}{default_project / 'examples'}"}
+    assert run(tmp_path, "readme", env=env) == ""
+
+
+def test_the_readme_of_the_template_lists_what_the_template_asks() -> None:
+    readme = (TEMPLATE / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", readme, re.MULTILINE)
+    assert re.findall(r"\w+", " ".join(rows)) == QUESTIONS
+    assert readme[: readme.index("```sh")].count("\n") < 20
