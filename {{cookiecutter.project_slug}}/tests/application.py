@@ -1,5 +1,6 @@
 """A small db-ally application to test the handler in: a view over SQLite and a model that says what it is told."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import dbally
@@ -61,11 +62,9 @@ class UnableView(BaseView):
         return {}
 
 
-def make_engine() -> Engine:
-    """Return a database in memory that all threads may use."""
-    engine = sqlalchemy.create_engine(
-        "sqlite://", poolclass=sqlalchemy.StaticPool, connect_args={"check_same_thread": False}
-    )
+def make_engine(file: Path) -> Engine:
+    """Return a database in `file`, where threads have a connection each."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{file}")
     STAFF.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(STAFF.insert(), ROWS)

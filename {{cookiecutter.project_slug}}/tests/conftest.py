@@ -55,9 +55,9 @@ def log_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
+def engine(tmp_path: Path) -> Iterator[Engine]:
     """Return a database of staff."""
-    engine = application.make_engine()
+    engine = application.make_engine(tmp_path / "staff.db")
     yield engine
     engine.dispose()
 
