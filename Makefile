@@ -2,12 +2,12 @@
 PYTHON := $(shell for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
-OWN := local_extensions.py hooks tests # the rest is Python only once it is baked
+OWN := local_extensions.py hooks tests bench # the rest is Python only once it is baked
 LINTED := scratch/check/db-ally-file-handler
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test test-destinations check format clean
+.PHONY: demo test test-destinations bench check format clean
 
 demo: .venv/ready ## ask a real db-ally collection and show its log
 	@rm -rf $(DEMO)
@@ -20,6 +20,9 @@ test: .venv/ready check ## run everything
 
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
 	$(BIN)/python -m pytest tests/destinations
+
+bench: .venv/bench ## measure what a request costs; writes bench/results.md and bench/results.svg
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 check: .venv/ready ## lint and types
 	@rm -rf scratch/check
@@ -47,4 +50,8 @@ clean: ## remove all that make made
 
 .venv/destinations: .venv/ready
 	@$(BIN)/uv sync --quiet --group destinations
+	@touch $@
+
+.venv/bench: .venv/ready
+	@$(BIN)/uv sync --quiet --group bench
 	@touch $@

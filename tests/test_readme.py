@@ -24,7 +24,9 @@ def without_chance(text: str) -> str:
 
 def example_logs(project: Path, tmp_path: Path, log_format: str) -> str:
     """Return the logs of the example, asked in `log_format`."""
-    code = f"import ask; Handler = ask.FileEventHandler; ask.FileEventHandler = lambda: Handler(log_format={log_format!r})"
+    code = (
+        f"import ask; Handler = ask.FileEventHandler; ask.FileEventHandler = lambda: Handler(log_format={log_format!r})"
+    )
     subprocess.run(
         [sys.executable, "-B", "-c", f"{code}\nimport asyncio; asyncio.run(ask.main())"],
         cwd=tmp_path,
