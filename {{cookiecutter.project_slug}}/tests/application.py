@@ -62,8 +62,8 @@ class UnableView(BaseView):
         return {}
 
 
-def make_engine(file: Path) -> Engine:
-    """Return a database in `file`, where threads have a connection each."""
+def make_engine(file: Path | str = ":memory:") -> Engine:
+    """Return a database in `file`, where threads have a connection each, or in memory, for one thread."""
     engine = sqlalchemy.create_engine(f"sqlite:///{file}")
     STAFF.metadata.create_all(engine)
     with engine.begin() as connection:
