@@ -152,7 +152,7 @@ def overrides(project: Path, tmp_path: Path) -> list[str]:
 def test_the_generated_tests_cover_every_line_and_branch(default_project: Path, tmp_path: Path) -> None:
     report = tmp_path / "coverage.json"
     run(
-        default_project,
+        shutil.copytree(default_project, tmp_path / "project"),
         *("pytest", "-q", "-p", "no:cacheprovider", "--cov=src", "--cov-branch", f"--cov-report=json:{report}"),
         env={"COVERAGE_FILE": str(tmp_path / ".coverage")},
     )

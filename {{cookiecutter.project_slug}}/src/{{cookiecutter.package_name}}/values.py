@@ -83,16 +83,15 @@ class PlainCopy:
 
     def _string(self, text: str, path: Path) -> str:
         size = len(text)
-        if size > self._left or size > self._text:
+        if size and (size > self._left or size > self._text):
             return self._cut_string(text, path)
         self._left -= size
         return text
 
     def _cut_string(self, text: str, path: Path) -> str:
         room = min(self._text, max(self._left, 0))
-        if text:
-            self._note_cut(path, len(text))
-        self._left -= min(room, len(text))
+        self._note_cut(path, len(text))
+        self._left -= room
         return text[:room]
 
     def _scalar(self, value: object, path: Path) -> Plain:
