@@ -3,8 +3,8 @@
 import errno
 import os
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import accumulate
+from weakref import WeakKeyDictionary
 
 from .filenames import check_directory, check_pattern, fill
 from .records import Record, Request
@@ -35,11 +35,14 @@ class LogFile:
         self._log_dir = os.path.abspath(os.path.expanduser(log_dir))
         self._pattern = filename_pattern
         self._format_record = format_record
-        self._place_of = lru_cache(maxsize=8_192)(self._find_place)
+        self._places: WeakKeyDictionary[Request, tuple[str, list[str]]] = WeakKeyDictionary()
 
     def __call__(self, record: Record) -> None:
         """Append `record`. Raises `OSError` that names the file when the disk refuses."""
-        path, folders = self._place_of(record.request)
+        place = self._places.get(record.request)
+        if place is None:
+            place = self._places[record.request] = self._find_place(record.request)
+        path, folders = place
         data = self._format_record(record).encode()
         try:
             for folder in folders:

@@ -54,7 +54,7 @@ CONTENT: dict[type, dict[str, frozenset[str]]] = {
 }
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Request:
     """What identifies a request: 32 hex digits, its collection, and when it started (UTC)."""
 
