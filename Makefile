@@ -5,10 +5,9 @@ BIN := .venv/bin
 OWN := local_extensions.py hooks tests bench # the rest is Python only once it is baked
 LINTED := scratch/check/db-ally-file-handler
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
-MUTANTS := scratch/mutants/db-ally-file-handler
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test test-destinations bench mutants check format clean
+.PHONY: demo test test-destinations bench check format clean
 
 demo: .venv/ready ## ask a real db-ally collection and show its log
 	@rm -rf $(DEMO)
@@ -24,12 +23,6 @@ test-destinations: .venv/destinations ## run the pages of docs/ against servers 
 
 bench: .venv/bench ## measure what a request costs; writes bench/results.md and bench/results.svg
 	PYTHONPATH=tests $(BIN)/python -m bench
-
-mutants: .venv/bench ## change the generated source in every small way; the generated tests should notice
-	@rm -rf scratch/mutants
-	@$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir scratch/mutants . >/dev/null
-	@printf '\n[tool.mutmut]\npaths_to_mutate = ["src/"]\ntests_dir = ["tests/"]\nalso_copy = ["examples/", "tests/"]\n' >> $(MUTANTS)/pyproject.toml
-	cd $(MUTANTS) && ../../../$(BIN)/mutmut run --max-children 2 && ../../../$(BIN)/mutmut results
 
 check: .venv/ready ## lint and types
 	@rm -rf scratch/check
