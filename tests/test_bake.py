@@ -55,11 +55,12 @@ COMBINATIONS: dict[str, dict[str, str]] = {
 FILES = {
     *(".gitattributes", ".github/workflows/ci.yml", ".gitignore", "LICENSE", "README.md", "pyproject.toml"),
     *("examples/ask.py", "examples/scripted_llm.py"),
-    *("tests/application.py", "tests/conftest.py", "tests/test_file_output.py", "tests/test_handler_contract.py"),
+    *("tests/application.py", "tests/canaries.py", "tests/conftest.py"),
+    *("tests/test_file_output.py", "tests/test_handler_contract.py"),
 }
 MODULES = {
-    *("__init__.py", "py.typed", "contexts.py", "filenames.py", "formats.py", "handler.py", "logfile.py"),
-    *("records.py", "values.py"),
+    *("__init__.py", "py.typed", "contexts.py", "filenames.py", "formats.py", "handler.py", "limits.py"),
+    *("logfile.py", "privacy.py", "recorder.py", "records.py", "values.py"),
 }
 
 ASK = """
@@ -126,6 +127,16 @@ def test_git_ignores_the_log_directory(tmp_path: Path) -> None:
         subprocess.run(["git", "init", "-q", project], check=True)
         ignored = subprocess.run(["git", "check-ignore", "-q", f"{directory}/a.log"], cwd=project)
         assert ignored.returncode == 0, directory
+
+
+@pytest.mark.parametrize("directory", ["/var/log/ask", "../logs", "~/logs", "C:\\logs", ".", "logs"])
+def test_no_line_of_gitignore_is_empty_wherever_the_logs_are(directory: str, tmp_path: Path) -> None:
+    *lines, end = (bake(tmp_path, log_directory=directory) / ".gitignore").read_text("utf-8").split("\n")
+
+    assert end == ""
+    assert all(lines)
+    assert ("/logs/" in lines) == (directory == "logs")
+    assert "*.egg-info/" in lines
 
 
 def test_wheel_and_sdist_build_and_the_wheel_imports_on_its_own(default_project: Path, tmp_path: Path) -> None:

@@ -99,15 +99,18 @@ BROKEN_HANDLERS = {
     ),
     "lets a failing sink reach the user": (
         """
-        def _note_loss(self, request, failure):
-            raise failure
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options, raise_errors=True)
         """,
         "test_a_failing_sink_does_not_reach_the_user",
     ),
     "knows no failures": (
         """
-        def _record(self, kind, *args, **options):
-            return {} if kind.endswith("_failed") else super()._record(kind, *args, **options)
+        def __init__(self, *args, sink=None, **options):
+            super().__init__(*args, **options)
+            self._recorder.record = lambda kind, *args, record=self._recorder.record, **options: (
+                None if kind.endswith("_failed") else record(kind, *args, **options)
+            )
         """,
         "test_a_retried_event_has_failed_but_its_request_has_not",
     ),

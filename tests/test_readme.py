@@ -95,3 +95,11 @@ def test_the_readme_of_the_template_lists_what_the_template_asks() -> None:
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", readme, re.MULTILINE)
     assert re.findall(r"\w+", " ".join(rows)) == QUESTIONS
     assert readme[: readme.index("```sh")].count("\n") < 20
+
+
+def test_the_costs_in_the_readme_are_those_of_the_benchmark() -> None:
+    rows = re.findall(r"^\| .* \| [\d,]+ \| [\d,]+ \|.*$", (TEMPLATE / "README.md").read_text("utf-8"), re.MULTILINE)
+    results = (TEMPLATE / "bench" / "results.md").read_text("utf-8")
+
+    assert len(rows) > 8
+    assert "\n".join(rows) in results

@@ -1,8 +1,10 @@
 """What the files look like: names, formats, permissions, and what is left of them on a bad day."""
 
 import asyncio
+import contextlib
 import datetime
 import errno
+import gc
 import json
 import logging
 import os
@@ -11,12 +13,14 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from application import ROWS
+from canaries import SECRETS, ask_with_canaries, canary
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestEnd, RequestStart
 from dbally.collection.collection import Collection
@@ -27,9 +31,10 @@ from hypothesis import strategies as st
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.filenames import safe_name
 from {{ cookiecutter.package_name }}.formats import format_json, format_text
+from {{ cookiecutter.package_name }}.limits import DEFAULT_LIMITS, PlainCopy
 from {{ cookiecutter.package_name }}.logfile import LogFile
 from {{ cookiecutter.package_name }}.records import Data, Record, Request
-from {{ cookiecutter.package_name }}.values import DEFAULT_LIMITS, Plain, PlainCopy
+from {{ cookiecutter.package_name }}.values import Plain
 
 MakeCollection = Callable[..., Collection]
 
@@ -119,10 +124,44 @@ def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
     assert "for example '{started_at:%Y-%m-%d}" in str(refusal.value)
 
 
-@pytest.mark.parametrize("log_dir", ["", " ", "a\0b", "what?", "new\nline"])
-def test_a_directory_that_cannot_work_is_refused(log_dir: str) -> None:
-    with pytest.raises(ValueError, match=r"log_dir .*for example 'logs'"):
+@pytest.mark.parametrize(
+    ("log_dir", "rule"),
+    [
+        ("", "needs a name"),
+        (" ", "needs a name"),
+        ("\u3000", "needs a name"),
+        ("logs/ /a", "needs a name"),
+        ("/var/log.", "needs a name"),
+        ("logs \\a", "needs a name"),
+        (".../logs", "needs a name"),
+        ("a\0b", "control characters"),
+        ("what?", "control characters"),
+        ("new\nline", "control characters"),
+        ("a:b", "control characters"),
+        ("C:", "control characters"),
+        ("/C:/logs", "control characters"),
+        ("con", "for a device"),
+        ("C:\\logs\\NUL.txt", "for a device"),
+        ("../com1/logs", "for a device"),
+        ("/" + "ą" * 128, "255 bytes"),
+    ],
+)
+def test_a_directory_that_cannot_work_is_refused(log_dir: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rf"log_dir .*{rule}.*; for example 'logs'") as refusal:
         Handler(log_dir)
+    assert repr(log_dir) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "log_dir",
+    [
+        *("logs", "logs/", "./logs", "../logs", "../../logs", ".", "..", "a//b", "a b/c.d", "console"),
+        *("/", "/var/log/ask", "/" + "x" * 255, "~", "~/logs", "~ann/.logs", "dziennik/日本"),
+        *("C:\\logs", "C:\\", "C:/logs", "\\\\server\\share\\logs", "logs\\ask"),
+    ],
+)
+def test_a_directory_as_people_write_them_is_taken(log_dir: str) -> None:
+    Handler(log_dir)
 
 
 def test_an_unknown_format_is_refused() -> None:
@@ -183,7 +222,7 @@ def record_of(data: Any, request_id: str = "0" * 32) -> Record:
 @example(["2026-01-02T00:00:00+00:00 " + "0" * 32 + " request_end\n  Collection: forged"])
 @example([{"role": "x\n  Output: forged", "content": "\nEvent"}])
 def test_text_is_free_of_control_characters_and_forged_lines(values: list[Any]) -> None:
-    text = "".join(format_text(record_of(PlainCopy(DEFAULT_LIMITS).copy(value, None))) for value in values)
+    text = "".join(format_text(record_of(PlainCopy(DEFAULT_LIMITS).copy(value, ()))) for value in values)
 
     assert text.encode().decode() == text
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u200f]", text)
@@ -197,7 +236,7 @@ def test_text_is_free_of_control_characters_and_forged_lines(values: list[Any]) 
 
 @given(st.lists(VALUES, max_size=4))
 def test_json_lines_are_strict_and_give_back_the_very_values(values: list[Any]) -> None:
-    plain = [PlainCopy(DEFAULT_LIMITS).copy(value, None) for value in values]
+    plain = [PlainCopy(DEFAULT_LIMITS).copy(value, ()) for value in values]
     text = "".join(format_json(record_of(value)._replace(kind="event_end")) for value in plain)
 
     lines = text.encode().decode().splitlines()
@@ -323,6 +362,18 @@ async def test_a_deleted_directory_comes_back(log_dir: Path) -> None:
     await ask(handler)
 
     assert len(HEADLINE.findall(read(log_dir))) == 4
+    assert handler.lost_records == 0
+
+
+async def test_a_file_moved_away_in_the_middle_of_a_request_is_begun_anew(log_dir: Path) -> None:
+    handler = Handler(log_dir, "{collection}.log", "text")
+    tracker = EventTracker.initialize_with_handlers([handler])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    (log_dir / "staff.log").rename(log_dir / "staff.log.1")
+    await tracker.request_end(RESULT)
+
+    kinds = [HEADLINE.findall((log_dir / name).read_text("utf-8")) for name in ("staff.log.1", "staff.log")]
+    assert kinds == [[("request", "start")], [("request", "end")]]
     assert handler.lost_records == 0
 
 
@@ -472,14 +523,16 @@ async def test_a_record_cut_short_is_left_where_others_have_appended_behind_it(
 PRELUDE = """
 import asyncio, os, resource, sys
 sys.path[:0] = {path!r}
-from {module} import {handler} as Handler
+from {package} import {handler} as Handler
+from {package}.formats import FORMATS
+from {package}.logfile import LogFile
 from test_file_output import ask
 """
 
 
 def run_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
     """Start a Python of its own that knows the package as `Handler` and this module's `ask`."""
-    prelude = PRELUDE.format(path=sys.path, module=Handler.__module__, handler=Handler.__name__)
+    prelude = PRELUDE.format(path=sys.path, package=Handler.__module__.split(".")[0], handler=Handler.__name__)
     return subprocess.Popen([sys.executable, "-c", prelude + code, *arguments], stdout=subprocess.PIPE, text=True)
 
 
@@ -487,17 +540,17 @@ def run_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize("log_format", ["text", "jsonl"])
 def test_what_was_recorded_survives_a_kill_at_any_callback(log_format: str, log_dir: Path) -> None:
     code = """
-class Killer(Handler):
-    records = 0
-    def _record(self, *args, **kwargs):
-        data = super()._record(*args, **kwargs)
-        self.records += 1
-        if self.records == records:
+class Killer(LogFile):
+    def __call__(self, record):
+        super().__call__(record)
+        kinds.append(record.kind)
+        if len(kinds) == records:
             os.kill(os.getpid(), 9)
-        return data
 for records in range(1, 5):
+    kinds = []
     if os.fork() == 0:
-        asyncio.run(ask(Killer(os.path.join(sys.argv[1], str(records)), "{collection}", sys.argv[2])))
+        folder = os.path.join(sys.argv[1], str(records))
+        asyncio.run(ask(Handler(sink=Killer(folder, "{collection}", FORMATS[sys.argv[2]]))))
     assert os.wait()[1] == 9
 """
     process = run_python(code, str(log_dir), log_format)
@@ -588,6 +641,59 @@ async def test_failed_requests_whose_errors_are_kept_cost_no_files_and_no_thread
     assert all(isinstance(error, ValueError) for error in errors)
     assert before == (len(os.listdir("/dev/fd")) if os.name == "posix" else 0, threading.active_count())
     assert len(logs(log_dir)) == 1000
+
+
+async def test_failed_requests_leave_no_memory_behind(log_dir: Path, make_collection: MakeCollection) -> None:
+    collection = make_collection(Handler(log_dir, "{request_id}"), view=None)
+
+    async def memory_after(requests: int) -> int:
+        for _ in range(requests):
+            with contextlib.suppress(ValueError):
+                await collection.ask("Who?")
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        await memory_after(200)
+        before = await memory_after(200)
+        after = await memory_after(1000)
+    finally:
+        tracemalloc.stop()
+
+    assert after - before < 50_000  # bytes: 50 a request; its context alone takes more
+
+
+@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+@pytest.mark.parametrize("letter", ["x", "\n", "\0", "\u202e", "\U0001f600"])
+async def test_a_huge_result_takes_less_than_two_megabytes(letter: str, log_format: str, log_dir: Path) -> None:
+    rows = [{"name": letter * 10}] * 300_000
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", log_format)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult(rows, {"sql": letter * 5_000_000}, 1, 1, "View")))
+
+    log = read(log_dir)
+    assert 100_000 < len(log.encode()) < 2_000_000
+    assert "result.results" in log
+    assert "300000" in log
+
+
+@pytest.mark.parametrize("withheld", ["inputs", "outputs"])
+@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+@pytest.mark.parametrize("fail", [False, True])
+async def test_what_is_switched_off_is_in_no_byte_of_any_file(
+    withheld: str, log_format: str, fail: bool, log_dir: Path
+) -> None:
+    switch: Any = {f"record_{withheld}": False}
+    handler = Handler(log_dir, "{started_at:%Y}/{collection}-{request_id}", log_format, **switch)
+    with contextlib.suppress(RuntimeError):
+        await ask_with_canaries(handler, fail=fail)
+
+    everything = b"".join(
+        bytes(path) + (path.read_bytes() if path.is_file() else b"") for path in sorted(log_dir.rglob("*"))
+    )
+    assert b"request_failed" in everything if fail else b"request_end" in everything
+    assert [field for field in SECRETS[withheld] if canary(field).encode() in everything] == []
 
 
 def test_paths_are_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

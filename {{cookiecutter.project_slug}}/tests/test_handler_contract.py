@@ -16,9 +16,10 @@ import numpy
 import pandas
 import pytest
 from application import ROWS, UnableView, say
+from canaries import SECRETS, CacheEvent, ask_with_canaries, canary
 from conftest import MakeHandler, ReadRecords
 from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import Event, FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
+from dbally.audit.events import Event, LLMEvent, RequestEnd, RequestStart
 from dbally.collection.collection import Collection
 from dbally.collection.results import ExecutionResult
 from dbally.iql_generator.prompt import UnsupportedQueryError
@@ -28,7 +29,7 @@ from sqlalchemy.exc import OperationalError
 
 from {{ cookiecutter.package_name }} import Limits, record_exception
 from {{ cookiecutter.package_name }}.contexts import EventContext, RequestContext
-from {{ cookiecutter.package_name }}.records import CONTENT
+from {{ cookiecutter.package_name }}.privacy import CONTENT
 
 MakeCollection = Callable[..., Collection]
 Records = list[dict[str, Any]]
@@ -452,14 +453,6 @@ async def test_a_value_that_cannot_be_read_is_recorded_as_such(
 # What may be in a record
 
 
-@dataclasses.dataclass
-class CacheEvent(Event):
-    """An event that the application made."""
-
-    key: Any
-    hit: bool | None = None
-
-
 async def test_an_event_of_the_application_is_recorded_field_by_field(
     make_handler: MakeHandler, read_records: ReadRecords
 ) -> None:
@@ -548,9 +541,9 @@ async def test_all_the_data_of_a_record_is_bounded_together(
 
     end = (await read_records())[-1]
     *whole, cut = (len(row["text"]) for row in end["data"]["result"]["results"])
-    assert whole == [60_000] * 3
-    assert 19_000 < cut < 20_000
-    assert end["cut"] == {"result.results.3.text": 60_000, "result.results.3": 2, "result.results": 10}
+    assert whole == [60_000] * 2
+    assert 29_000 < cut < 30_000
+    assert end["cut"] == {"result.results.2.text": 60_000, "result.results.2": 2, "result.results": 10}
 
 
 async def test_the_limits_can_be_lifted(make_handler: MakeHandler, read_records: ReadRecords) -> None:
@@ -571,37 +564,6 @@ def test_a_limit_that_cannot_work_is_refused(bound: Any) -> None:
 
 
 # What is withheld
-
-SECRETS = {
-    "inputs": ["question", "prompt", "input_value", "error_description", "store", "fetcher", "key", "message"],
-    "outputs": ["response", "output_value", "textual_response", "sql", "row", "prompt", "input_value", "message"],
-}
-
-
-def canary(field: str) -> str:
-    return f"canary-of-{field}"
-
-
-async def ask_with_canaries(handler: Any, *, fail: bool) -> None:
-    tracker = await start(handler, question=canary("question"))
-    llm = LLMEvent(prompt=[{"role": "user", "content": canary("prompt")}], type="Prompt")
-    async with tracker.track_event(llm) as span:
-        llm.response = canary("response")
-        span(llm)
-    similarity = SimilarityEvent(canary("store"), canary("fetcher"), canary("input_value"))
-    async with tracker.track_event(similarity) as span:
-        similarity.output_value = canary("output_value")
-        span(similarity)
-    for event in (FallbackEvent("first", "View", "second", canary("error_description")), CacheEvent(canary("key"))):
-        async with tracker.track_event(event) as span:
-            span(event)
-    if fail:
-        with record_exception():
-            async with tracker.track_event(llm):
-                raise RuntimeError(canary("message"))
-    rows = [{"name": canary("row")}]
-    context = {"sql": canary("sql")}
-    await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View", canary("textual_response"))))
 
 
 @pytest.mark.parametrize("withheld", ["inputs", "outputs"])

@@ -2,7 +2,7 @@
 
 from .contexts import record_exception
 from .handler import {{ cookiecutter.handler_class }}
+from .limits import Limits
 from .records import Record, Request
-from .values import Limits
 
 __all__ = ["{{ cookiecutter.handler_class }}", "Limits", "Record", "Request", "record_exception"]

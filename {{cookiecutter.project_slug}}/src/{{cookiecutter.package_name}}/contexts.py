@@ -20,9 +20,10 @@ class RequestContext:
     Attributes:
         request: what identifies it in records.
         user_request: what db-ally started it with.
-        record: called as `record(kind, request_context, error=...)` if it fails.
+        record: called as `record(kind, context, error=...)` when it, or an event of it, fails.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
+        data: what the record of its start holds.
         events: how many events it has started.
         unended: class names of those that have not ended, by number.
         latest: the one that started last, as long as db-ally holds it.
@@ -31,9 +32,10 @@ class RequestContext:
 
     request: Request
     user_request: RequestStart
-    record: Callable[..., Data]
+    record: Callable[..., object]
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
+    data: Data = field(default_factory=dict)
     events: int = 0
     unended: dict[int, str] = field(default_factory=dict)
     latest: "ref[EventContext] | None" = None
@@ -76,7 +78,7 @@ class EventContext:
     def __del__(self) -> None:
         error = sys.exc_info()[1]
         if self.is_open and error is not None:
-            self.request.record("event_failed", self.request, self, error=error)
+            self.request.record("event_failed", self, error=error)
 
 
 watched_requests: ContextVar[WeakSet[RequestContext] | None] = ContextVar("watched_requests", default=None)

@@ -27,9 +27,10 @@ def check_pattern(pattern: str) -> None:
 
 def check_directory(log_dir: str) -> None:
     """Raise `ValueError` unless `log_dir` can name a directory, on every system."""
-    path = re.sub(r"^[A-Za-z]:", "", log_dir).replace("\\", "/")
-    if not path.strip() or _FORBIDDEN.search(path):
-        rule = 'it is a path without control characters or <>:"|?*'
+    path = re.sub(r"^[A-Za-z]:(?=[/\\])", "", log_dir)  # without its drive
+    parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] if path else [""]
+    rule = _broken_rule_of_parts(parts)
+    if rule:
         raise ValueError(f"log_dir {log_dir!r}: {rule}; for example 'logs'")
 
 
@@ -66,11 +67,15 @@ def _broken_rule(pattern: str) -> str | None:
         parts = pattern.format(started_at=epoch, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
     except (ValueError, TypeError) as error:
         return f"it is not a format string ({error})"
+    return _broken_rule_of_parts(parts)
+
+
+def _broken_rule_of_parts(parts: list[str]) -> str | None:
     return next((rule for rule in map(_broken_rule_of_part, parts) if rule), None)
 
 
 def _broken_rule_of_part(part: str) -> str | None:
-    if not part.strip(". ") or part[-1] in ". ":
+    if not part.strip() or part[-1] in ". ":
         return "each part of the path needs a name, which may not end with a dot or a space"
     if _FORBIDDEN.search(part):
         return 'a name may not have control characters or <>:"|?*\\ in it'

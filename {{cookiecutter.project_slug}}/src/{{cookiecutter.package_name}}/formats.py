@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from .records import Record
 from .values import Plain
@@ -13,6 +13,7 @@ _ASCII_UNSAFE = {code: f"\\u{code:04x}" for code in (*range(10), *range(11, 32),
 _UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_to_ascii_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 _LABELS = {
     "collection_name": "Collection",
@@ -28,58 +29,55 @@ _LABELS = {
 
 
 def format_json(record: Record) -> str:
-    """Return the record as one line of strict JSON, newline included."""
-    line = _to_json(record.as_dict())
-    is_safe = line.isascii() and "\x7f" not in line  # JSON itself escapes the other controls of ASCII
-    return (line if is_safe else _escape(line)) + "\n"
+    """Return the record as one line of strict JSON in ASCII, newline included."""
+    return _to_ascii_json(record.as_dict()).replace("\x7f", "\\u007f") + "\n"
 
 
 def format_text(record: Record) -> str:
     """Return the record as a block of lines: a headline, and below it, indented, what happened.
 
-    The headline names the time, the request and the kind. Text from outside stands behind a label
-    or a bar, its control characters escaped, so it cannot look like a line of the format's own.
+    No text from outside can look like a line of the format's own: it stands behind a label or a bar.
     """
     event = "" if record.event_id is None else f" {record.event_id} {_one_line(record.event or '')}"
-    time = record.time.isoformat(timespec="microseconds")
-    return "\n".join([f"{time} {record.request.request_id} {record.kind}{event}", *_body(record), ""])
+    lines = [f"{record.time.isoformat(timespec='microseconds')} {record.request.request_id} {record.kind}{event}"]
+    if record.elapsed is not None:
+        lines.append(f"  Elapsed Time: {record.elapsed:.6f} s")
+    if record.kind.endswith("_failed"):
+        error = record.error or {"type": "unknown", "message": "db-ally does not say what it was"}
+        _add(lines, "  ", "Error", f"{error['type']}: {error['message']}")
+    for name, value in (record.data or {}).items():
+        _add(lines, "  ", _LABELS.get(name) or _one_line(name), value)
+    if record.open_events:
+        names = ", ".join(f"{number} {name}" for number, name in record.open_events.items())
+        lines.append(f"  Never ended: {_one_line(names)}")
+    for path, size in (record.cut or {}).items():
+        lines.append(f"  Cut: {_one_line(path)}, {size} in all")
+    return "\n".join(lines) + "\n"
 
 
 FORMATS: dict[str, Callable[[Record], str]] = {"text": format_text, "jsonl": format_json}
 
 
-def _body(record: Record) -> Iterator[str]:
-    if record.elapsed is not None:
-        yield f"  Elapsed Time: {record.elapsed:.6f} s"
-    if record.kind.endswith("_failed"):
-        error = record.error or {"type": "unknown", "message": "db-ally does not say what it was"}
-        yield from _lines("Error", f"{error['type']}: {error['message']}", "  ")
-    for name, value in (record.data or {}).items():
-        yield from _lines(_LABELS.get(name) or _one_line(name), value, "  ")
-    if record.open_events:
-        yield f"  Never ended: {', '.join(f'{number} {_one_line(name)}' for number, name in record.open_events.items())}"
-    for path, size in (record.cut or {}).items():
-        yield f"  Cut: {_one_line(path)}, {size} in all"
-
-
-def _lines(label: str, value: Plain, indent: str) -> Iterator[str]:
-    if isinstance(value, str) and "\n" in value:
-        yield f"{indent}{label}:"
-        bar = f"{indent}  | "
-        yield bar + _escape(value).replace("\n", "\n" + bar)
+def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
+    if isinstance(value, str):
+        if "\n" in value:
+            bar = f"\n{indent}  | "
+            lines.append(f"{indent}{label}:{bar}{_escape(value).replace(chr(10), bar)}")
+        else:
+            lines.append(f"{indent}{label}: {_escape(value)}")
     elif isinstance(value, dict):
-        yield f"{indent}{label}:"
+        lines.append(f"{indent}{label}:")
         for key, item in value.items():
-            yield from _lines(_one_line(key), item, indent + "  ")
+            _add(lines, indent + "  ", _one_line(key), item)
     elif isinstance(value, list) and value:
-        yield f"{indent}{label}:"
+        lines.append(f"{indent}{label}:")
         for item in value:
             if isinstance(item, dict) and item.keys() >= {"role", "content"}:  # a message of a prompt
-                yield from _lines(_one_line(str(item["role"])), item["content"], indent + "  ")
+                _add(lines, indent + "  ", _one_line(str(item["role"])), item["content"])
             else:
-                yield f"{indent}  - {_escape(_to_json(item))}"
+                lines.append(f"{indent}  - {_escape(_to_json(item))}")
     else:
-        yield f"{indent}{label}: {_escape(value) if isinstance(value, str) else _scalar(value)}"
+        lines.append(f"{indent}{label}: {_scalar(value)}")
 
 
 def _scalar(value: Plain) -> str:
@@ -87,7 +85,7 @@ def _scalar(value: Plain) -> str:
 
 
 def _one_line(text: str) -> str:
-    return _escape(text).replace("\n", "\\n")
+    return text if text.isprintable() else _escape(text).replace("\n", "\\n")
 
 
 def _escape(text: str) -> str:

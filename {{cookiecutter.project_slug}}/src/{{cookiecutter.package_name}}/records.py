@@ -1,57 +1,14 @@
-"""What a record is, and what may be in it: the privacy switches live here and nowhere else."""
+"""What a record is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
-from dbally.collection.results import ExecutionResult
-
-from .values import Limits, Path, Plain, PlainCopy
+from .values import Plain
 
 Kind = Literal["request_start", "event_start", "event_end", "event_failed", "request_end", "request_failed"]
 Data: TypeAlias = dict[str, Plain]
-
-WITHHELD = "[withheld]"
-
-# What a field can hold. A prompt can quote rows and earlier answers, an error the SQL and its
-# literals, a `repr` anything: such a field is recorded only while both switches are on.
-_METADATA: frozenset[str] = frozenset()
-_INPUTS = frozenset({"inputs"})
-_OUTPUTS = frozenset({"outputs"})
-_BOTH = _INPUTS | _OUTPUTS
-
-# Every field of db-ally's classes. One that is not named here, and every field of an event that
-# the application made, counts as both.
-CONTENT: dict[type, dict[str, frozenset[str]]] = {
-    RequestStart: {"collection_name": _METADATA, "question": _INPUTS},
-    LLMEvent: {
-        "type": _METADATA,
-        "prompt": _BOTH,
-        "response": _OUTPUTS,
-        "completion_tokens": _METADATA,
-        "prompt_tokens": _METADATA,
-        "total_tokens": _METADATA,
-    },
-    SimilarityEvent: {"store": _BOTH, "fetcher": _BOTH, "input_value": _BOTH, "output_value": _OUTPUTS},
-    FallbackEvent: {
-        "triggering_collection_name": _METADATA,
-        "triggering_view_name": _METADATA,
-        "fallback_collection_name": _METADATA,
-        "error_description": _BOTH,
-    },
-    RequestEnd: {"result": _METADATA},  # looked into, field by field
-    ExecutionResult: {
-        "textual_response": _OUTPUTS,
-        "view_name": _METADATA,
-        "execution_time": _METADATA,
-        "execution_time_view": _METADATA,
-        "context": _OUTPUTS,
-        "results": _OUTPUTS,  # last: the rows take what the record has room for
-    },
-}
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -110,52 +67,3 @@ class Record(NamedTuple):
         if self.cut:
             row["cut"] = dict(self.cut)
         return row
-
-
-@lru_cache(maxsize=256)
-def _content(source: type[Any]) -> dict[str, frozenset[str]]:
-    """Return what each field of a class can hold, in the order of records."""
-    known = next((CONTENT[base] for base in source.__mro__ if base in CONTENT), {})
-    return known | {field.name: _BOTH for field in fields(source) if field.name not in known}
-
-
-class Policy:
-    """Decides what of db-ally's objects goes into a record.
-
-    Args:
-        record_inputs: whether questions and what else users typed may be recorded.
-        record_outputs: whether responses, rows and SQL may be recorded.
-        limits: how much of them.
-    """
-
-    def __init__(self, record_inputs: bool, record_outputs: bool, limits: Limits) -> None:
-        self._allowed = (_INPUTS if record_inputs else _METADATA) | (_OUTPUTS if record_outputs else _METADATA)
-        self._limits = limits
-
-    def describe(
-        self, source: object, known: Mapping[str, Plain], error: BaseException | None
-    ) -> tuple[Data | None, Data | None, Mapping[str, int]]:
-        """Return the fields of `source` that `known` does not have, the error, and what was cut of them."""
-        copy = PlainCopy(self._limits)
-        data = failure = None
-        if source is not None:
-            data = {name: value for name, value in self._fields(source, copy, None).items() if value != known.get(name)}
-        if error is not None:
-            message = copy.copy(error, (None, "message")) if self._allowed >= _BOTH else WITHHELD
-            failure = {"type": type(error).__name__, "message": message}
-        return data, failure, copy.cut
-
-    def _fields(self, source: object, copy: PlainCopy, path: Path) -> Data:
-        content = _content(type(source))  # type: ignore[arg-type]  # mypy takes classes for unhashable
-        data: Data = {}
-        for name in dict.fromkeys([*content, *getattr(source, "__dict__", ())]):
-            value = getattr(source, name, None)
-            if value is None:
-                data[name] = None
-            elif not content.get(name, _BOTH) <= self._allowed:
-                data[name] = WITHHELD
-            elif type(value) in CONTENT:
-                data[name] = self._fields(value, copy, (path, name))
-            else:
-                data[name] = copy.copy(value, (path, name))
-        return data

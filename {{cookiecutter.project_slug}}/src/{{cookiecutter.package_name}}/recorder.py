@@ -1,0 +1,90 @@
+"""The one place where records are made, and where a failure to record is kept from the users."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from .contexts import EventContext, RequestContext
+from .privacy import Policy
+from .records import Kind, Record
+
+Context: TypeAlias = RequestContext | EventContext
+
+_logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Makes a record of what happened to a request or an event, and hands it to the sink.
+
+    Args:
+        sink: called with each record.
+        policy: decides what goes into a record.
+        raise_errors: raise what goes wrong, except in records of failures: there the request's own error counts.
+
+    Attributes:
+        lost: how many records could not be recorded.
+    """
+
+    def __init__(self, sink: Callable[[Record], object], policy: Policy, raise_errors: bool) -> None:
+        self._sink = sink
+        self._policy = policy
+        self._raise_errors = raise_errors
+        self._lock = threading.RLock()  # entered again when the garbage collector ends a request
+        self._warned = False
+        self.lost = 0
+
+    def record(self, kind: Kind, context: Context, source: object = None, error: BaseException | None = None) -> None:
+        """Record what db-ally says in `source`, or the `error` it failed with; or count the record as lost."""
+        try:
+            record = self._make(kind, context, source, error)
+            self._sink(record)
+        except Exception as failure:  # whatever it is: the user's request comes first
+            if self._raise_errors and not kind.endswith("_failed"):
+                raise
+            self._note_loss(context, failure)
+            failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
+            return
+        if kind.endswith("_start"):
+            context.data = record.data or {}
+        if self._warned:
+            self._note_recovery()
+
+    def _make(self, kind: Kind, context: Context, source: object, error: BaseException | None) -> Record:
+        elapsed = time.perf_counter() - context.started
+        event = context if isinstance(context, EventContext) else None
+        request = _request_of(context)
+        data, failure, cut = self._policy.describe(source, context.data, error)
+        return Record(
+            time=datetime.now(UTC),
+            request=request.request,
+            kind=kind,
+            event_id=event.event_id if event else None,
+            event=type(event.event).__name__ if event else None,
+            elapsed=None if kind.endswith("_start") else elapsed,
+            error=failure,
+            data=data,
+            cut=cut,
+            open_events=dict(request.unended) if kind == "request_failed" else None,
+        )
+
+    def _note_loss(self, context: Context, failure: Exception) -> None:
+        request = _request_of(context)
+        with self._lock:
+            self.lost += 1
+            is_news = not self._warned and not request.lossy
+            self._warned = self._warned or is_news
+            request.lossy = True
+        if is_news:
+            _logger.warning("Recording fails, records are lost from here on: %s", failure)
+
+    def _note_recovery(self) -> None:
+        with self._lock:
+            self._warned = False
+        _logger.warning("Recording works again; records lost so far: %d", self.lost)
+
+
+def _request_of(context: Context) -> RequestContext:
+    return context.request if isinstance(context, EventContext) else context
