@@ -12,8 +12,7 @@ import sys
 import tokenize
 import unicodedata
 from collections.abc import Callable, Mapping
-from email.errors import MessageError
-from email.headerregistry import Address
+from functools import cache
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 
@@ -24,9 +23,6 @@ from jinja2.ext import Extension
 _TEMPLATE = Path(__file__).parent
 _PROJECT = _TEMPLATE / "{{cookiecutter.project_slug}}"
 _CHOICES = json.loads((_TEMPLATE / "cookiecutter.json").read_text("utf-8"))
-# The generated handler's own rules, so that an answer and an argument are refused alike. Run, not
-# imported: Python would leave a __pycache__ in the project that is copied.
-_FILENAMES = SimpleNamespace(**runpy.run_path(str(_PROJECT / "src/{{cookiecutter.package_name}}/filenames.py")))
 
 # What the generated project depends on, directly or not: a project of such a name cannot be installed.
 _DISTRIBUTIONS = """
@@ -39,6 +35,7 @@ _MODULES = """
     _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
     dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py
 """
+_WORDS = r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*"  # of a mail address, joined by dots (RFC 5322)
 _LONGEST_IDENTIFIER = 40  # characters, so that the generated project's formatter breaks no line
 
 
@@ -82,8 +79,8 @@ def literal(answer: str) -> str:
 
 
 def authors(full_name: str, email: str) -> str:
-    """Return the TOML array of a project's authors. What is no mail address that packaging takes stands as a name."""
-    if _is_address(full_name, email):
+    """Return the TOML array of a project's authors. What is no plain mail address stands as a name."""
+    if re.fullmatch(rf"{_WORDS}@{_WORDS}", email, re.ASCII):
         return f"[{{ name = {literal(full_name)}, email = {literal(email)} }}]"
     return f"[{{ name = {literal(full_name)} }}, {{ name = {literal(email)} }}]"
 
@@ -98,13 +95,13 @@ def markdown(answer: str) -> str:
 
 
 def gitignore(log_directory: str) -> str:
-    """Return the line that ignores the log directory, or none where that is outside the project or among its files."""
+    """Return the line that ignores the log directory; nothing where that is outside the project or among its files."""
     path = PurePosixPath(log_directory)
     if path.is_absolute() or not path.parts or {"..", "~"} & set(path.parts) or re.search(r"[:\\]", log_directory):
         return ""
     if (_PROJECT / path.parts[0]).exists() or path.parts[0].startswith("~"):
         return ""
-    return "/" + re.sub(r"([ \[\]])", r"\\\1", str(path)) + "/"
+    return "/" + re.sub(r"([ \[\]])", r"\\\1", str(path)) + "/\n"
 
 
 def _problem(question: str, answer: object) -> str | None:
@@ -132,7 +129,7 @@ def _project_slug(answer: str) -> str | None:
         return "it has words of a-z and 0-9, joined by single dashes"
     if answer in _DISTRIBUTIONS.split():
         return "the project depends on a distribution of that name"
-    if _FILENAMES.is_device(answer):
+    if _filenames().is_device(answer):
         return "Windows keeps that name for a device"
     return None if len(answer) <= 100 else "it is longer than 100 characters"
 
@@ -147,7 +144,7 @@ def _package_name(answer: str) -> str | None:
         return "it is a name of something that the package depends on"
     if name in {"src", "test", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
         return "the project uses that name already"
-    return "Windows keeps that name for a device" if _FILENAMES.is_device(answer) else None
+    return "Windows keeps that name for a device" if _filenames().is_device(answer) else None
 
 
 def _handler_class(answer: str) -> str | None:
@@ -174,12 +171,22 @@ def _names(source: str) -> set[str]:
     return {token.string for token in tokens if token.type == tokenize.NAME}
 
 
-def _argument(check: Callable[[str], None]) -> Callable[[str], str | None]:
-    """Return the handler's own check of an argument as a rule, in its own words."""
+@cache
+def _filenames() -> SimpleNamespace:
+    """Return the generated handler's own rules, so that an answer and an argument are refused alike.
+
+    They are run, not imported: Python would leave a __pycache__ in the project that is copied. And
+    only when answers are checked: cookiecutter loads this module three times for a bake.
+    """
+    return SimpleNamespace(**runpy.run_path(str(_PROJECT / "src/{{cookiecutter.package_name}}/filenames.py")))
+
+
+def _argument(check: str) -> Callable[[str], str | None]:
+    """Return the handler's own `check` of an argument as a rule, in its own words."""
 
     def broken_rule(answer: str) -> str | None:
         try:
-            check(answer)
+            getattr(_filenames(), check)(answer)
         except ValueError as error:
             return str(error).split(f"{answer!r}: ", 1)[1].rpartition("; for example ")[0]
         return None
@@ -192,22 +199,15 @@ def _choice(question: str) -> Callable[[str], str | None]:
     return lambda answer: None if answer in choices else f"it is one of {', '.join(choices)}"
 
 
-def _is_address(full_name: str, email: str) -> bool:
-    try:
-        return bool(str(Address(display_name=full_name, addr_spec=email)))
-    except (MessageError, ValueError, IndexError):
-        return False
-
-
 # To each question the rule that an answer breaks, and an answer that breaks none.
 _RULES: dict[str, tuple[Callable[[str], str | None], str]] = {
     "project_name": (_text, "Audit Log"),
     "project_slug": (_project_slug, "audit-log"),
     "package_name": (_package_name, "audit_log"),
     "handler_class": (_handler_class, "AuditHandler"),
-    "log_directory": (_argument(_FILENAMES.check_directory), "logs"),
+    "log_directory": (_argument("check_directory"), "logs"),
     "log_format": (_choice("log_format"), "text"),
-    "filename_pattern": (_argument(_FILENAMES.check_pattern), "{started_at:%Y-%m-%d}/{collection}.log"),
+    "filename_pattern": (_argument("check_pattern"), "{started_at:%Y-%m-%d}/{collection}.log"),
     "full_name": (_text, "Ada Lovelace"),
     "email": (_text, "ada@example.com"),
     "open_source_license": (_choice("open_source_license"), "MIT"),

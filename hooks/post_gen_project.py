@@ -1,20 +1,23 @@
 """Say what to do next. Writes nothing, so it may run again in any update."""
 
-import json
+import os
 import sys
-import tempfile
-from pathlib import Path
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-PROJECT = Path.cwd()
-# `cruft update` bakes an old and a new project beside the real one, to compare them.
-IS_FOR_COMPARISON = "_commit" in ANSWERS and Path(tempfile.gettempdir()).resolve() in PROJECT.parents
 
-if not IS_FOR_COMPARISON:
+def is_for_comparison() -> bool:
+    """Return whether this is one of the projects that `cruft update` bakes beside the real one, to compare them."""
+    if "{{ '_commit' in cookiecutter }}" == "False":
+        return False
+    import tempfile  # it takes longer than Python itself, and cookiecutter's users need none of it
+
+    return os.path.realpath(os.getcwd()).startswith(os.path.realpath(tempfile.gettempdir()) + os.sep)
+
+
+if not is_for_comparison():
     sys.stdout.reconfigure(errors="replace")
     print(
         f"""
-Your project is in {PROJECT}
+Your project is in {os.getcwd()}
 Go there and try it:
 
     uv run python examples/ask.py    # asks a small database and shows the logs

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import Requirement
 
-from local_extensions import check_answers, gitignore
+from local_extensions import authors, check_answers, gitignore
 
 WayIn = Callable[[Path, dict[str, str]], None]
 
@@ -174,7 +174,10 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "longer than 40": ["A" * 41],
     },
     "log_directory": {
-        "control characters or": ["", " ", "a|b", "a?", "a*", 'a"b', "<a>", "ab:c"],
+        "each part of the path needs a name": ["", " ", "\u3000", "a./b", "logs ", "a/ /b", "..."],
+        "a name may not have": ["a|b", "a?", "a*", 'a"b', "<a>", "ab:c", "a:b", "C:", "/C:/logs"],
+        "Windows keeps": ["con", "logs/con", "NUL.txt", "C:\\aux\\logs", "/var/com1"],
+        "at most 255 bytes": ["logs/" + "x" * 256, "日" * 86],
         "line break or a control character": ["a\nb", "a\x00"],
         "reorders the text": ["\u202eabc"],
     },
@@ -354,11 +357,27 @@ def test_free_text_comes_out_of_every_way_in(way_in: WayIn, tmp_path: Path) -> N
     assert_holds(tmp_path / "out" / "audit-log", text)
 
 
-def test_an_address_stands_as_the_authors_email(tmp_path: Path) -> None:
-    project = bake(tmp_path, full_name="Ada Lovelace", email="ada@example.com")
+@pytest.mark.parametrize("email", ["ada@example.com", "a.b+c_d-e@mail.example.co.uk", "o'neil@localhost"])
+def test_an_address_stands_as_the_authors_email(email: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = bake(tmp_path, full_name="Ada Lovelace", email=email)
 
-    authors = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["authors"]
-    assert authors == [{"name": "Ada Lovelace", "email": "ada@example.com"}]
+    written = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["authors"]
+    assert written == [{"name": "Ada Lovelace", "email": email}]
+    assert metadata_of_wheel(project, monkeypatch)["author_email"] == f"Ada Lovelace <{email}>"
+
+
+@pytest.mark.parametrize(
+    "email", ["a..b@c", ".a@b", "a.@b", "a@b.", "a@", "@b", "a b@c", "a@b,c@d", "<a@b>", "ü@b", "a@b\\"]
+)
+def test_what_is_no_address_stands_as_a_name(email: str) -> None:
+    assert authors("Ada", email) == f'[{{ name = "Ada" }}, {{ name = {json.dumps(email, ensure_ascii=False)} }}]'
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:24])
+def test_any_name_may_have_an_address(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = bake(tmp_path, project_name="Audit Log", full_name=name, email="ada@example.com")
+
+    assert "<ada@example.com>" in (metadata_of_wheel(project, monkeypatch)["author_email"] or "")
 
 
 @pytest.mark.parametrize(
@@ -385,6 +404,17 @@ def test_an_answer_that_cannot_work_is_refused(question: str, value: str, rule: 
     assert problem.startswith(f"  {question} {value!r}: ")
     assert rule in problem
     assert problem.endswith(f"; for example {EXAMPLES[question]!r}")
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [
+        *("logs", "logs/", "./logs", "../logs", ".", "~/logs", "/", "/var/log/ask", "/var//log", "x" * 255, "日" * 85),
+        *("C:\\logs", "C:/logs", "\\\\server\\share\\logs", "My Logs/2026.11", "console", ".logs"),
+    ],
+)
+def test_a_directory_as_people_write_them_is_taken(directory: str) -> None:
+    assert check_answers({**EXAMPLES, "log_directory": directory}) == ""
 
 
 @pytest.mark.parametrize("slug", [slug for slugs in REFUSED["project_slug"].values() for slug in slugs], ids=ascii)
@@ -482,9 +512,9 @@ def test_odd_answers_that_can_work_pass_the_projects_own_checks(answers: dict[st
 @pytest.mark.parametrize(
     ("directory", "line"),
     [
-        ("logs", "/logs/"),
-        ("./a b/[c]", r"/a\ b/\[c\]/"),
-        ("logs/", "/logs/"),
+        ("logs", "/logs/\n"),
+        ("./a b/[c]", "/a\\ b/\\[c\\]/\n"),
+        ("logs/", "/logs/\n"),
         *((directory, "") for directory in ("/var/log", "../logs", "~/logs", "~ann/logs", "C:/logs", "a\\b", ".")),
         *((directory, "") for directory in ("src", "tests/logs", "./examples", ".github")),
     ],
