@@ -7,7 +7,7 @@ LINTED := scratch/check/db-ally-file-handler
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test test-destinations bench check format clean
+.PHONY: demo test test-destinations bench mutants check format clean
 
 demo: .venv/ready ## ask a real db-ally collection and show its log
 	@rm -rf $(DEMO)
@@ -23,6 +23,13 @@ test-destinations: .venv/destinations ## run the pages of docs/ against servers 
 
 bench: .venv/bench ## measure what a request costs; writes bench/results.md and bench/results.svg
 	PYTHONPATH=tests $(BIN)/python -m bench
+
+mutants: .venv/ready ## change the generated source in a thousand ways, and count which its tests notice
+	@rm -rf scratch/mutants
+	@$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir scratch/mutants .
+	@cp tests/mutmut.cfg scratch/mutants/db-ally-file-handler/setup.cfg
+	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut run
+	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut results
 
 check: .venv/ready ## lint and types
 	@rm -rf scratch/check

@@ -19,7 +19,7 @@ RECORDS_OF_A_REQUEST = 8
 
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = (ast.Import, ast.ImportFrom)
-_SCRIPTS = {"app.py", "ship.py", "consume.py"}
+_SCRIPTS = {"app.py", "ship.py", "consume.py", "ask.py", "many.py"}
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
 # Does what each line of its input says and answers each with a line.
@@ -29,9 +29,12 @@ from application import make_collection, make_engine, say
 from db_ally_file_handler import record_exception
 {app}
 warnings = []
-logging.getLogger("db_ally_file_handler").addFilter(lambda entry: warnings.append(entry.getMessage()))
-for name in ("handler", "background"):
-    logging.getLogger("db_ally_file_handler." + name).addFilter(lambda entry: warnings.append(entry.getMessage()))
+
+class Warnings(logging.Handler):
+    def emit(self, entry):
+        warnings.append(entry.getMessage())
+
+logging.getLogger("db_ally_file_handler").addHandler(Warnings())
 
 async def fail(conversation):
     raise ConnectionError("the model is away")

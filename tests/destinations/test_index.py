@@ -1,0 +1,43 @@
+"""What the tables of destinations say of the pages' code."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from bake import TEMPLATE
+from pages import DOCS, blocks
+
+MODULES = {
+    "database.md": "database.py",
+    "logging.md": "application_log.py",
+    "object-store.md": "object_store.py",
+    "queue.md": "message_queue.py",
+    "opentelemetry.md": "telemetry.py",
+    "background.md": "background.py",
+}
+
+
+def lines_of_code(module: str) -> int:
+    """Return how many lines hold code: no imports, no docstrings, no comments alone on their line."""
+    tree = ast.parse(module)
+    left_out = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    lines = enumerate(module.splitlines(), 1)
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") for number, line in lines if number not in left_out
+    )
+
+
+@pytest.mark.parametrize("index", [DOCS / "README.md", TEMPLATE / "README.md"], ids=["docs", "template"])
+def test_the_index_counts_the_lines_of_each_page(index: Path) -> None:
+    rows = re.findall(r"^\| \[([\w-]+\.md)\]\S+ \| [^|]+ \| (\d+) \|", index.read_text("utf-8"), re.MULTILINE)
+
+    assert {page: int(lines) for page, lines in rows} == {
+        page: lines_of_code(blocks(page)[name]) for page, name in MODULES.items()
+    }
