@@ -1,9 +1,10 @@
 """The handlers that ours is measured beside."""
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -41,6 +42,35 @@ class RawLimit(EventHandler[tuple[str, Iterator[bytes]], None]):
     def _append(self, path: str, records: Iterator[bytes]) -> None:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.write(file, next(records))
+        os.close(file)
+
+
+class Bare(EventHandler[str, None]):
+    """Writes JSON lines as ours does, with none of its promises: what Python's own encoder costs at the least."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = (f"{folder}/{number}" for number in itertools.count())
+        self._encode = json.JSONEncoder(default=vars).encode
+
+    async def request_start(self, user_request: RequestStart) -> str:
+        path = next(self._paths)
+        self._append(path, "request_start", user_request)
+        return path
+
+    async def event_start(self, event: Event, request_context: str) -> None:
+        self._append(request_context, "event_start", event)
+
+    async def event_end(self, event: Event | None, request_context: str, event_context: None) -> None:
+        ended = event and {name: value for name, value in vars(event).items() if name != "prompt"}
+        self._append(request_context, "event_end", ended)
+
+    async def request_end(self, output: RequestEnd, request_context: str) -> None:
+        self._append(request_context, "request_end", output)
+
+    def _append(self, path: str, kind: str, data: object) -> None:
+        line = self._encode({"time": datetime.now(UTC).isoformat(), "request": path, "kind": kind, "data": data}) + "\n"
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(file, line.encode())
         os.close(file)
 
 

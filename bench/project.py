@@ -17,6 +17,7 @@ class Project:
     Attributes:
         handler: the handler class.
         formats: its formats by name.
+        log_file: its file sink.
         application: the generated `tests/application.py`.
     """
 
@@ -27,4 +28,5 @@ class Project:
         self.package = package
         self.handler: Any = importlib.import_module(package).FileEventHandler
         self.formats: Any = importlib.import_module(f"{package}.formats").FORMATS
+        self.log_file: Any = importlib.import_module(f"{package}.logfile").LogFile
         self.application: Any = importlib.import_module("application")
