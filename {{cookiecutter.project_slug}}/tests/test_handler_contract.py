@@ -593,6 +593,33 @@ async def test_what_is_switched_on_is_there(make_handler: MakeHandler, read_reco
     assert [field for fields in SECRETS.values() for field in fields if canary(field) not in log] == []
 
 
+@dataclasses.dataclass
+class NewerLLMEvent(LLMEvent):
+    reasoning: str | None = None
+
+
+@dataclasses.dataclass
+class NewerResult(ExecutionResult):
+    summary: str | None = None
+
+
+@pytest.mark.parametrize("withheld", ["inputs", "outputs"])
+async def test_what_a_newer_db_ally_adds_is_withheld_and_the_rest_as_ever(
+    withheld: str, make_handler: MakeHandler, read_records: ReadRecords
+) -> None:
+    tracker = await start(make_handler(**{f"record_{withheld}": False}))
+    async with tracker.track_event(NewerLLMEvent("prompt", "Prompt", reasoning=canary("reasoning"))):
+        pass
+    newer = NewerResult([{"name": canary("row")}], {}, 0.25, 0.125, "StaffView", summary=canary("summary"))
+    await tracker.request_end(RequestEnd(newer))
+
+    event, _, end = (record["data"] for record in (await read_records())[1:])
+    assert event == {"prompt": "[withheld]", "type": "Prompt", "reasoning": "[withheld]"}
+    assert end["result"]["summary"] == "[withheld]"
+    assert end["result"]["execution_time"] == 0.25
+    assert (canary("row") in str(end)) == (withheld == "inputs")
+
+
 def test_every_field_of_db_ally_has_been_looked_at() -> None:
     classes = {
         thing

@@ -23,7 +23,6 @@ class RequestContext:
         record: called as `record(kind, context, error=...)` when it, or an event of it, fails.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
-        data: what the record of its start holds.
         events: how many events it has started.
         unended: class names of those that have not ended, by number.
         latest: the one that started last, as long as db-ally holds it.
@@ -35,7 +34,6 @@ class RequestContext:
     record: Callable[..., object]
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
-    data: Data = field(default_factory=dict)
     events: int = 0
     unended: dict[int, str] = field(default_factory=dict)
     latest: "ref[EventContext] | None" = None
@@ -63,7 +61,8 @@ class EventContext:
         request: the context of its request.
         event: what db-ally started it with.
         event_id: its number within the request, from 1.
-        data: what the record of its start holds.
+        before: the fields of the event at its start.
+        known: what the record of its start says of them.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
     """
@@ -71,7 +70,8 @@ class EventContext:
     request: RequestContext
     event: Event
     event_id: int
-    data: Data = field(default_factory=dict)
+    before: dict[str, object] = field(default_factory=dict)
+    known: Data = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
 

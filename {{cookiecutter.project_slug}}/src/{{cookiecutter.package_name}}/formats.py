@@ -7,10 +7,12 @@ from collections.abc import Callable
 from .records import Record
 from .values import Plain
 
-# C0 and C1 controls but the newline, DEL, bidi controls, Unicode line ends, lone surrogates: what
-# could move a cursor, break or reorder a line, or not be encoded at all.
-_ASCII_UNSAFE = {code: f"\\u{code:04x}" for code in (*range(10), *range(11, 32), 127)}
-_UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 and C1 controls but the newline, DEL, Unicode line ends, bidi controls: what could move a cursor,
+# break or reorder a line. And lone surrogates, which cannot be encoded at all.
+_CONTROLS = (*range(10), *range(11, 32), *range(127, 160), *range(0x2028, 0x202F))
+_BIDI = (0x061C, 0x200E, 0x200F, *range(0x2066, 0x206A))
+_ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS + _BIDI}
+_UNSAFE = re.compile(f"[{''.join(map(chr, _ESCAPES))}\ud800-\udfff]")
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _to_ascii_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
@@ -30,7 +32,7 @@ _LABELS = {
 
 def format_json(record: Record) -> str:
     """Return the record as one line of strict JSON in ASCII, newline included."""
-    return _to_ascii_json(record.as_dict()).replace("\x7f", "\\u007f") + "\n"
+    return _to_ascii_json(record.as_dict()) + "\n"
 
 
 def format_text(record: Record) -> str:
@@ -89,8 +91,8 @@ def _one_line(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    if text.isprintable():  # stops at the first newline
-        return text
     if text.isascii():
-        return text.translate(_ASCII_UNSAFE)  # the same for ASCII, six times faster
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        return text.translate(_ESCAPES)  # faster than to search it first
+    if _UNSAFE.search(text):
+        return text.translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
+    return text

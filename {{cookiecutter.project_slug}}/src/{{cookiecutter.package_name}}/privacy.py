@@ -10,8 +10,12 @@ from dbally.collection.results import ExecutionResult
 
 from .limits import Limits, Path, PlainCopy
 from .records import Data
+from .values import Plain
 
 WITHHELD = "[withheld]"
+
+# A field that is the same object of one of these as before is not new: no need to look into it.
+_FIXED = (str, int, float, bool, tuple, type(None))
 
 # What a field can hold. A prompt can quote rows and earlier answers, an error the SQL and its
 # literals, a `repr` anything: such a field is recorded only while both switches are on.
@@ -39,7 +43,7 @@ CONTENT: dict[type, dict[str, frozenset[str]]] = {
         "fallback_collection_name": _METADATA,
         "error_description": _BOTH,
     },
-    RequestEnd: {"result": _METADATA},  # looked into, field by field
+    RequestEnd: {"result": _BOTH},  # but it is looked into, field by field
     ExecutionResult: {
         "textual_response": _OUTPUTS,
         "view_name": _METADATA,
@@ -65,40 +69,51 @@ class Policy:
         self._limits = limits
 
     def describe(
-        self, source: object, known: Data, error: BaseException | None
+        self, source: object, before: Mapping[str, object], known: Data, error: BaseException | None
     ) -> tuple[Data | None, Data | None, Mapping[str, int]]:
-        """Return the fields of `source` that `known` does not have, the error, and what was cut of them."""
-        copy = PlainCopy(self._limits)
-        data = failure = None
-        if source is not None:
-            data = {name: value for name, value in self._fields(source, copy, ()).items() if value != known.get(name)}
-        if error is not None:
-            message = copy.copy(error, ("message",)) if self._allowed >= _BOTH else WITHHELD
-            failure = {"type": type(error).__name__, "message": message}
-        return data, failure, copy.cut
+        """Return what is new in `source`, the error, and what was cut of them.
 
-    def _fields(self, source: object, copy: PlainCopy, path: Path) -> Data:
-        may_record = _may_record(type(source), self._allowed)  # type: ignore[arg-type]  # see limits.py
-        attributes = getattr(source, "__dict__", may_record).keys()
-        if not attributes <= may_record.keys():  # set without a declaration
-            may_record = may_record | {name: self._allowed >= _BOTH for name in attributes if name not in may_record}
+        New is a field that is not what it was `before`, and of which `known`, the record of that, says something else.
+        """
+        copy = PlainCopy(self._limits)
+        data = None if source is None else self._news(source, before, known, copy)
+        if error is None:
+            return data, None, copy.cut
+        message = self._plain(error, self._allowed >= _BOTH, copy, ("message",))
+        return data, {"type": type(error).__name__, "message": message}, copy.cut
+
+    def _news(self, source: object, before: Mapping[str, object], known: Data, copy: PlainCopy) -> Data:
         data: Data = {}
-        for name, is_allowed in may_record.items():
+        for name, is_allowed in self._may_record(source).items():
             value = getattr(source, name, None)
-            if value is None:
-                data[name] = None
-            elif not is_allowed:
-                data[name] = WITHHELD
-            elif type(value) in CONTENT:
-                data[name] = self._fields(value, copy, (*path, name))
-            else:
-                data[name] = copy.copy(value, (*path, name))
+            if value is before.get(name) and type(value) in _FIXED:
+                continue
+            plain = self._plain(value, is_allowed, copy, (name,))
+            if plain != known.get(name):
+                data[name] = plain
         return data
+
+    def _plain(self, value: object, is_allowed: bool, copy: PlainCopy, path: Path) -> Plain:
+        if value is None:
+            return None
+        if isinstance(value, ExecutionResult):
+            may_record = self._may_record(value).items()
+            return {name: self._plain(getattr(value, name, None), may, copy, (*path, name)) for name, may in may_record}
+        if not is_allowed:
+            return WITHHELD
+        return copy.copy(value, path)
+
+    def _may_record(self, source: object) -> dict[str, bool]:
+        """Return which fields of `source` may be recorded, in the order of records."""
+        declared = _declared(type(source), self._allowed)  # type: ignore[arg-type]  # see limits.py
+        attributes = getattr(source, "__dict__", declared).keys()
+        if attributes <= declared.keys():
+            return declared
+        return declared | {name: self._allowed >= _BOTH for name in attributes if name not in declared}
 
 
 @lru_cache(maxsize=256)
-def _may_record(source: type[Any], allowed: frozenset[str]) -> dict[str, bool]:
-    """Return which fields of a class may be recorded, in the order of records."""
+def _declared(source: type[Any], allowed: frozenset[str]) -> dict[str, bool]:
     known = next((CONTENT[base] for base in source.__mro__ if base in CONTENT), {})
     content = known | {field.name: _BOTH for field in fields(source) if field.name not in known}
     return {name: holds <= allowed for name, holds in content.items()}

@@ -47,8 +47,8 @@ class Recorder:
             self._note_loss(context, failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             return
-        if kind.endswith("_start"):
-            context.data = record.data or {}
+        if isinstance(context, EventContext) and kind == "event_start":
+            context.known, context.before = record.data or {}, dict(getattr(source, "__dict__", ()))
         if self._warned:
             self._note_recovery()
 
@@ -56,7 +56,8 @@ class Recorder:
         elapsed = time.perf_counter() - context.started
         event = context if isinstance(context, EventContext) else None
         request = _request_of(context)
-        data, failure, cut = self._policy.describe(source, context.data, error)
+        before, known = (event.before, event.known) if event else ({}, {})
+        data, failure, cut = self._policy.describe(source, before, known, error)
         return Record(
             time=datetime.now(UTC),
             request=request.request,

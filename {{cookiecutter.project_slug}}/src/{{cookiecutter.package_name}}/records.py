@@ -55,7 +55,7 @@ class Record(NamedTuple):
             "kind": self.kind,
         }
         if self.event_id is not None:
-            row |= {"event_id": self.event_id, "event": self.event}
+            row["event_id"], row["event"] = self.event_id, self.event
         if self.elapsed is not None:
             row["elapsed"] = round(self.elapsed, 6)
         if self.kind.endswith("_failed"):
