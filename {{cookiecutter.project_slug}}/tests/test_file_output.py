@@ -169,6 +169,22 @@ def test_an_unknown_format_is_refused() -> None:
         Handler(log_format="xml")
 
 
+class AsyncSink:
+    async def __call__(self, record: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"limits": None}, {"limits": 1000}, {"sink": "stdout"}, {"sink": AsyncSink().__call__}, {"sink": AsyncSink()}],
+    ids=str,
+)
+def test_an_option_that_cannot_work_is_refused(option: dict[str, Any]) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=rf"^{name} .*; for example ") as refusal:
+        Handler(**option)
+    assert repr(value) in str(refusal.value)
+
+
 async def test_a_brace_in_the_pattern_is_doubled(log_dir: Path) -> None:
     await ask(Handler(log_dir, "{" * 2 + "{collection}" + "}" * 2))
 

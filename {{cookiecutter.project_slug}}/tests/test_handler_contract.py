@@ -450,6 +450,18 @@ async def test_a_value_that_cannot_be_read_is_recorded_as_such(
     ]
 
 
+async def test_a_logging_handler_that_fails_does_not_reach_the_user(
+    make_broken_handler: MakeHandler, make_collection: MakeCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("the logs are on the same disk")
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [Failing()])
+
+    assert (await make_collection(make_broken_handler()).ask("Who?")).results == ROWS[:1]
+
+
 # What may be in a record
 
 

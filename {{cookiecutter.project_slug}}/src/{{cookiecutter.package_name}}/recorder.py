@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -79,12 +80,17 @@ class Recorder:
             self._warned = self._warned or is_news
             request.lossy = True
         if is_news:
-            _logger.warning("Recording fails, records are lost from here on: %s", failure)
+            _warn("Recording fails, records are lost from here on: %s", failure)
 
     def _note_recovery(self) -> None:
         with self._lock:
             self._warned = False
-        _logger.warning("Recording works again; records lost so far: %d", self.lost)
+        _warn("Recording works again; records lost so far: %d", self.lost)
+
+
+def _warn(message: str, about: object) -> None:
+    with suppress(Exception):  # the application's own logging may fail as well
+        _logger.warning(message, about)
 
 
 def _request_of(context: Context) -> RequestContext:
