@@ -1,5 +1,6 @@
 """What comes out of the template, answer by answer."""
 
+import ast
 import json
 import re
 import shutil
@@ -174,9 +175,15 @@ def test_the_generated_tests_cover_every_line_and_branch(default_project: Path, 
     assert {name: lines for name, lines in missing.items() if lines} == {}
 
 
-def test_the_generated_source_stays_small(default_project: Path) -> None:
+def test_no_generated_module_and_no_function_in_it_is_long(default_project: Path) -> None:
     for path in (default_project / "src").rglob("*.py"):
-        assert len(path.read_text("utf-8").splitlines()) <= 180, path.name
+        source = path.read_text("utf-8")
+        assert len(source.splitlines()) <= 120, path.name
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (ast.get_source_segment(source, node) or "").splitlines()
+                docstring = (ast.get_docstring(node, clean=False) or "").splitlines()
+                assert len(lines) - len(docstring) <= 20, f"{path.name}: {node.name}"
 
 
 def test_no_python_of_the_template_has_a_block_of_the_template_language() -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from inspect import iscoroutinefunction
 from weakref import WeakValueDictionary, ref
 
 from dbally.audit.event_handlers.base import EventHandler
@@ -56,8 +55,6 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
         if not isinstance(limits, Limits):
             raise ValueError(f"limits {limits!r}: an object of Limits; for example Limits(items=None)")
-        if sink and (not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__)):
-            raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
         sink = sink or LogFile(os.fspath(log_dir), filename_pattern, FORMATS[log_format])
         self._recorder = Recorder(sink, Policy(record_inputs, record_outputs, limits), raise_errors)
         self._requests: WeakValueDictionary[int, RequestContext] = WeakValueDictionary()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from .contexts import EventContext, RequestContext
@@ -27,9 +28,14 @@ class Recorder:
 
     Attributes:
         lost: how many records could not be recorded.
+
+    Raises:
+        ValueError: the sink cannot be called, or would return before it has done its work.
     """
 
     def __init__(self, sink: Callable[[Record], object], policy: Policy, raise_errors: bool) -> None:
+        if not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__):
+            raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
         self._sink = sink
         self._policy = policy
         self._raise_errors = raise_errors
