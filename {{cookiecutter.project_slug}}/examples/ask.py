@@ -1,9 +1,8 @@
 """Ask a small database a few questions and show what the handler wrote.
 
-Offline by default, with a script in place of a language model. With a real one:
+Offline by default, with a script in place of a language model. With a real one, through LiteLLM:
 
-    pip install litellm
-    DBALLY_MODEL=gpt-4o-mini OPENAI_API_KEY=... python examples/ask.py
+    DBALLY_MODEL=gpt-4o-mini OPENAI_API_KEY=... uv run --with litellm python examples/ask.py
 """
 
 import asyncio
