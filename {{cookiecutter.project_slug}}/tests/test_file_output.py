@@ -314,6 +314,18 @@ def test_text_shows_a_prompt_message_by_message() -> None:
     ]
 
 
+def test_text_shows_what_is_no_text_as_json_does() -> None:
+    values: Plain = {"yes": True, "nothing": None, "whole": 7, "part": 0.5, "no rows": []}
+
+    assert format_text(record_of(values)._replace(cut=None)).splitlines()[4:] == [
+        "    yes: true",
+        "    nothing: null",
+        "    whole: 7",
+        "    part: 0.5",
+        "    no rows: []",
+    ]
+
+
 def test_text_of_a_failed_request_names_what_never_ended() -> None:
     record = record_of(None)._replace(kind="request_failed", event_id=None, error=None, data=None, cut=None)
 
