@@ -61,7 +61,7 @@ FILES = {
 }
 MODULES = {
     *("__init__.py", "py.typed", "contexts.py", "filenames.py", "formats.py", "handler.py", "limits.py"),
-    *("logfile.py", "privacy.py", "recorder.py", "records.py", "values.py"),
+    *("logfile.py", "losses.py", "privacy.py", "recorder.py", "records.py", "values.py"),
 }
 
 ASK = """

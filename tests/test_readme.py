@@ -78,7 +78,7 @@ def test_the_python_of_the_readme_runs(default_project: Path, tmp_path: Path) ->
         from ask import SCRIPT, make_llm, StaffView
         import sqlalchemy
         llm = make_llm()
-        queue = queue.SimpleQueue()
+        queue = queue.Queue()
         from db_ally_file_handler import FileEventHandler, Limits
         async def readme():
     """)

@@ -338,6 +338,36 @@ def test_text_of_a_failed_request_names_what_never_ended() -> None:
     ]
 
 
+# The sink
+
+
+async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work() -> None:
+    kinds: list[str] = []
+    at_work: list[Record] = []
+
+    def sink(record: Record) -> None:
+        assert not at_work
+        at_work.append(record)
+        if record.kind == "request_end":
+            gc.collect()
+        kinds.append(at_work.pop().kind)
+
+    handler = Handler(sink=sink)
+    gc.disable()
+    try:
+        for _ in range(1500):  # more than Python can nest
+            tracker: Any = EventTracker.initialize_with_handlers([handler])
+            await tracker.request_start(RequestStart("staff", "Who?"))
+            tracker.itself = tracker  # takes the collector to go
+        del tracker
+        await ask(handler)
+    finally:
+        gc.enable()
+
+    assert kinds[1500:] == ["request_start", "event_start", "event_end", "request_end", *["request_failed"] * 1500]
+    assert handler.lost_records == 0
+
+
 # The disk
 
 

@@ -62,7 +62,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
     @property
     def lost_records(self) -> int:
         """How many records could not be recorded."""
-        return self._recorder.lost
+        return self._recorder.losses.count
 
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""

@@ -1,21 +1,18 @@
 """The one place where records are made, and where a failure to record is kept from the users."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from .contexts import EventContext, RequestContext
+from .losses import Losses
 from .privacy import Policy
 from .records import Kind, Record
 
 Context: TypeAlias = RequestContext | EventContext
-
-_logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -27,7 +24,7 @@ class Recorder:
         raise_errors: raise what goes wrong, except in records of failures: there the request's own error counts.
 
     Attributes:
-        lost: how many records could not be recorded.
+        losses: the records that could not be recorded.
 
     Raises:
         ValueError: the sink cannot be called, or would return before it has done its work.
@@ -36,28 +33,42 @@ class Recorder:
     def __init__(self, sink: Callable[[Record], object], policy: Policy, raise_errors: bool) -> None:
         if not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__):
             raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
+        self.losses = Losses()
         self._sink = sink
         self._policy = policy
         self._raise_errors = raise_errors
-        self._lock = threading.RLock()  # entered again when the garbage collector ends a request
-        self._warned = False
-        self.lost = 0
+        self._thread = _Thread()
 
     def record(self, kind: Kind, context: Context, source: object = None, error: BaseException | None = None) -> None:
-        """Record what db-ally says in `source`, or the `error` it failed with; or count the record as lost."""
+        """Record what db-ally says in `source`, or the `error` it failed with; or count the record as lost.
+
+        The garbage collector can end a failed request while the sink is at work: then its record waits
+        until the sink is through, so that no thread enters a sink twice.
+        """
+        thread = self._thread
+        thread.waiting.append((kind, context, source, error))
+        if thread.is_recording:
+            return
+        thread.is_recording = True
+        try:
+            while thread.waiting:
+                self._record(*thread.waiting.pop(0))
+        finally:
+            thread.is_recording = False
+
+    def _record(self, kind: Kind, context: Context, source: object, error: BaseException | None) -> None:
         try:
             record = self._make(kind, context, source, error)
             self._sink(record)
         except Exception as failure:  # whatever it is: the user's request comes first
             if self._raise_errors and not kind.endswith("_failed"):
                 raise
-            self._note_loss(context, failure)
+            self.losses.add(_request_of(context), failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             return
         if isinstance(context, EventContext) and kind == "event_start":
             context.known, context.before = record.data or {}, dict(getattr(source, "__dict__", ()))
-        if self._warned:
-            self._note_recovery()
+        self.losses.end()
 
     def _make(self, kind: Kind, context: Context, source: object, error: BaseException | None) -> Record:
         elapsed = time.perf_counter() - context.started
@@ -78,25 +89,14 @@ class Recorder:
             open_events=dict(request.unended) if kind == "request_failed" else None,
         )
 
-    def _note_loss(self, context: Context, failure: Exception) -> None:
-        request = _request_of(context)
-        with self._lock:
-            self.lost += 1
-            is_news = not self._warned and not request.lossy
-            self._warned = self._warned or is_news
-            request.lossy = True
-        if is_news:
-            _warn("Recording fails, records are lost from here on: %s", failure)
 
-    def _note_recovery(self) -> None:
-        with self._lock:
-            self._warned = False
-        _warn("Recording works again; records lost so far: %d", self.lost)
+class _Thread(threading.local):
+    """What a thread has to record, one after the other."""
 
+    is_recording = False
 
-def _warn(message: str, about: object) -> None:
-    with suppress(Exception):  # the application's own logging may fail as well
-        _logger.warning(message, about)
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Kind, Context, object, BaseException | None]] = []
 
 
 def _request_of(context: Context) -> RequestContext:
