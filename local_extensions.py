@@ -7,14 +7,13 @@ import io
 import json
 import keyword
 import re
-import runpy
 import sys
 import tokenize
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from types import ModuleType
 
 from cookiecutter.exceptions import InvalidModeException
 from jinja2 import Environment
@@ -172,13 +171,16 @@ def _names(source: str) -> set[str]:
 
 
 @cache
-def _filenames() -> SimpleNamespace:
+def _filenames() -> ModuleType:
     """Return the generated handler's own rules, so that an answer and an argument are refused alike.
 
     They are run, not imported: Python would leave a __pycache__ in the project that is copied. And
     only when answers are checked: cookiecutter loads this module three times for a bake.
     """
-    return SimpleNamespace(**runpy.run_path(str(_PROJECT / "src/{{cookiecutter.package_name}}/filenames.py")))
+    path = _PROJECT / "src/{{cookiecutter.package_name}}/filenames.py"
+    module = ModuleType(path.stem)
+    exec(compile(path.read_text("utf-8"), path, "exec"), vars(module))
+    return module
 
 
 def _argument(check: str) -> Callable[[str], str | None]:
