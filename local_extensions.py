@@ -42,6 +42,8 @@ class WrongAnswers(InvalidModeException, SystemExit):  # type: ignore[misc]  # c
     """An error that ends with its message and exit code 1: cookiecutter knows the first base, Python itself the second."""
 
     def __init__(self, message: str) -> None:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # which may lack characters of an answer
+        message = message.encode(encoding, "backslashreplace").decode(encoding)
         super().__init__(message)
         self.code = message
 

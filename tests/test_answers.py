@@ -459,6 +459,16 @@ def test_all_wrong_answers_are_told_at_once_on_every_way_in(way_in: WayIn, tmp_p
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "'日本'"), ("cp1252", r"'\u65e5\u672c'")])
+def test_a_refusal_is_shown_by_any_output(
+    encoding: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+
+    with pytest.raises(InvalidModeException, match=re.escape(f"  project_slug {shown}: it has words")):
+        by_command(tmp_path, {"project_slug": "日本"})
+
+
 def test_the_template_and_the_handler_refuse_with_the_same_words(
     default_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,10 @@ def test_git_checks_text_out_as_it_is_on_every_system(root: Path) -> None:
     assert (root / ".gitattributes").read_text() == "* text=auto eol=lf\n"
 
 
+def baking(output_dir: Path) -> list[str]:
+    return [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", str(output_dir), str(TEMPLATE)]
+
+
 def test_a_bake_leaves_nothing_in_the_template_and_brings_no_bytecode(
     tmp_path: Path, default_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,10 +78,6 @@ def test_a_bake_leaves_nothing_in_the_template_and_brings_no_bytecode(
 
     assert files(tmp_path / "out" / "db-ally-file-handler") == files(default_project)
     assert not list(PROJECT.rglob("__pycache__"))
-
-
-def baking(output_dir: Path) -> list[str]:
-    return [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", str(output_dir), str(TEMPLATE)]
 
 
 def test_a_project_stays_when_nobody_reads_what_is_said_about_it(tmp_path: Path) -> None:
