@@ -18,6 +18,7 @@ from types import ModuleType
 from cookiecutter.exceptions import InvalidModeException
 from jinja2 import Environment
 from jinja2.ext import Extension
+from slugify import slugify
 
 _TEMPLATE = Path(__file__).parent
 _PROJECT = _TEMPLATE / "{{cookiecutter.project_slug}}"
@@ -53,7 +54,7 @@ class Answers(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        for function in (check_answers, literal, authors, markdown, gitignore):
+        for function in (check_answers, slug, package, literal, authors, markdown, gitignore):
             environment.filters[function.__name__] = function
         sys.modules.pop(__name__, None)  # cruft bakes an old and a new template in one process: each needs its own
 
@@ -72,6 +73,18 @@ def check_answers(answers: Mapping[str, object]) -> str:
     if problems:
         raise WrongAnswers("\n  ".join(["Nothing was written, these answers cannot work:", *problems]))
     return ""
+
+
+def slug(project_name: object) -> str:
+    """Return the slug to offer for a project of that name."""
+    words = slugify(str(project_name), max_length=40, word_boundary=True)
+    return words if words and words not in _DISTRIBUTIONS.split() else f"handler-{words}".rstrip("-")
+
+
+def package(project_slug: object) -> str:
+    """Return the package to offer for a project of that slug."""
+    name = str(project_slug).replace("-", "_")[:_LONGEST_IDENTIFIER]
+    return f"handler_{name}"[:_LONGEST_IDENTIFIER] if _module(name) else name
 
 
 def literal(answer: str) -> str:
@@ -136,6 +149,10 @@ def _project_slug(answer: str) -> str | None:
 
 
 def _package_name(answer: str) -> str | None:
+    return _module(answer) or ("Windows keeps that name for a device" if _filenames().is_device(answer) else None)
+
+
+def _module(answer: str) -> str | None:
     name = answer.lower()  # as a file system may see it
     if rule := _identifier(answer):
         return rule
@@ -145,7 +162,7 @@ def _package_name(answer: str) -> str | None:
         return "it is a name of something that the package depends on"
     if name in {"src", "test", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
         return "the project uses that name already"
-    return "Windows keeps that name for a device" if _filenames().is_device(answer) else None
+    return None
 
 
 def _handler_class(answer: str) -> str | None:

@@ -390,6 +390,30 @@ def test_names_follow_from_the_projects_name(name: str, tmp_path: Path) -> None:
     assert (project / "src" / project.name.replace("-", "_")).is_dir()
 
 
+@pytest.mark.parametrize(
+    ("name", "slug", "package"),
+    [
+        ("Test", "test", "handler_test"),
+        ("Logging", "logging", "handler_logging"),
+        ("3D Logs", "3d-logs", "handler_3d_logs"),
+        ("None", "none", "none"),
+        ("pytest", "handler-pytest", "handler_pytest"),
+        ("🤖", "handler", "handler"),
+    ],
+)
+def test_a_name_that_is_taken_gives_others_that_are_free(name: str, slug: str, package: str, tmp_path: Path) -> None:
+    project = bake(tmp_path, project_name=name)
+
+    assert project.name == slug
+    assert (project / "src" / package).is_dir()
+
+
+def test_a_long_slug_gives_a_package_that_is_no_longer_than_it_may_be(tmp_path: Path) -> None:
+    project = bake(tmp_path, project_slug="1" + "-1" * 49)
+
+    assert (project / "src" / "handler_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_").is_dir()
+
+
 def refusal(**answers: object) -> str:
     with pytest.raises(InvalidModeException) as refused:
         check_answers({**EXAMPLES, **answers})
@@ -434,6 +458,13 @@ def test_the_answers_given_as_good_examples_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [None, True, 1, ["a"]], ids=repr)
 def test_an_answer_that_is_no_text_is_refused(value: object) -> None:
     assert refusal(full_name=value).endswith(f"full_name {value!r}: it is not text; for example 'Ada Lovelace'")
+
+
+@pytest.mark.parametrize("question", ["project_name", "project_slug", "full_name"])
+@pytest.mark.parametrize("value", [None, True], ids=repr)
+def test_a_user_config_that_holds_no_text_is_refused(question: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(InvalidModeException, match=f"  {question} {value!r}: it is not text"):
+        cookiecutter(tmp_path, {"default_context": {question: value}}, "--no-input", str(TEMPLATE))
 
 
 @pytest.mark.parametrize("way_in", WAYS_IN, ids=lambda way_in: way_in.__name__)
