@@ -20,20 +20,32 @@ from jinja2 import Environment
 from jinja2.ext import Extension
 from slugify import slugify
 
+if not hasattr(sys, "stdlib_module_names"):  # cookiecutter shows this error without a traceback
+    raise ImportError("this template needs cookiecutter on Python 3.10 or newer")
+
 _TEMPLATE = Path(__file__).parent
 _PROJECT = _TEMPLATE / "{{cookiecutter.project_slug}}"
 _CHOICES = json.loads((_TEMPLATE / "cookiecutter.json").read_text("utf-8"))
 
-# What the generated project depends on, directly or not: a project of such a name cannot be installed.
+# What the generated project depends on, directly or not, and what installs it: a project of such a name cannot be.
 _DISTRIBUTIONS = """
     ast-serialize click dbally greenlet hatchling hypothesis iniconfig librt litellm mypy mypy-extensions numpy
-    opentelemetry-api packaging pandas pathspec pluggy pygments pytest pytest-asyncio python-dateutil python-dotenv
-    pytz ruff six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata
+    opentelemetry-api packaging pandas pathspec pip pluggy pygments pytest pytest-asyncio python-dateutil python-dotenv
+    pytz ruff setuptools six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata uv
+    wheel
 """
-# What those are imported by, where that is another name: a package of such a name would hide it.
+# What those are imported by, where that is another name: a package of such a name would hide it. And what they look
+# for, and use where it is there: they would take the package for it.
 _MODULES = """
     _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
-    dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py
+    dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry pkg_resources py
+
+    bottleneck chromadb colorama elasticsearch faiss langsmith numexpr org pyarrow rich wcwidth
+"""
+# Python's standard library on 3.11 to 3.14, but for what is in it on the Python that cookiecutter runs on.
+_STANDARD_LIBRARY = """
+    aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp lib2to3 mailcap
+    msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib
 """
 _WORDS = r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*"  # of a mail address, joined by dots (RFC 5322)
 _LONGEST_IDENTIFIER = 40  # characters, so that the generated project's formatter breaks no line
@@ -156,7 +168,7 @@ def _module(answer: str) -> str | None:
     name = answer.lower()  # as a file system may see it
     if rule := _identifier(answer):
         return rule
-    if name in sys.stdlib_module_names:
+    if name in sys.stdlib_module_names or name in _STANDARD_LIBRARY.split():
         return "it is a name of Python's standard library"
     if name.replace("_", "-") in _DISTRIBUTIONS.split() or name in _MODULES.split():
         return "it is a name of something that the package depends on"

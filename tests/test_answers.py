@@ -15,7 +15,7 @@ from pathlib import Path
 import hatchling.build
 import pytest
 from bake import QUESTIONS, TEMPLATE, bake, copy_template, leftovers, run
-from cookiecutter.exceptions import InvalidModeException
+from cookiecutter.exceptions import InvalidModeException, UnknownExtension
 from cookiecutter.main import cookiecutter as cookiecutter_api
 from markdown_it import MarkdownIt
 from packaging.metadata import RawMetadata, parse_email
@@ -142,15 +142,27 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             *("$(id)", "a;b", "a\u200bb"),
         ],
         "control character": ["a\n"],
-        "depends on a distribution": ["dbally", "pytest", "sqlalchemy", "click"],
+        "depends on a distribution": ["dbally", "pytest", "sqlalchemy", "click", "pip", "uv", "setuptools", "wheel"],
         "Windows keeps": ["con", "nul", "com1"],
         "longer than 100": ["a" * 101],
     },
     "package_name": {
         "not a Python identifier": ["", "a.b", "a-b", "1a", "a b", "a/b", "../x", "a\\b", "é.x", "ﬁ", 'x"', "$x"],
         "Python has a meaning": ["class", "None", "match", "type", "_", "__init__", "__main__"],
-        "standard library": ["logging", "this", "Logging", "asyncio"],
-        "something that the package depends on": ["dbally", "Pandas", "sqlalchemy", "dotenv", "_pytest", "dateutil"],
+        "standard library": [
+            "logging",
+            "this",
+            "Logging",
+            "asyncio",
+            "cgi",
+            "distutils",
+            "annotationlib",
+            "compression",
+        ],
+        "something that the package depends on": [
+            *("dbally", "Pandas", "sqlalchemy", "dotenv", "_pytest", "dateutil", "pip", "pkg_resources"),
+            *("pyarrow", "bottleneck", "numexpr", "faiss", "chromadb", "rich"),
+        ],
         "the project uses that name already": ["test", "tests", "conftest", "application", "scripted_llm", "ask"],
         "Windows keeps": ["con", "NUL", "com1"],
         "longer than 40": ["a" * 41],
@@ -582,6 +594,26 @@ def test_every_name_that_the_project_depends_on_is_refused(tmp_path: Path) -> No
         assert "project_slug" in refusal(project_slug=name)
     for name in filter(str.isidentifier, modules):
         assert "package_name" in refusal(package_name=name)
+
+
+def test_every_name_that_a_dependency_looks_for_is_refused() -> None:
+    note = "types.SimpleNamespace(find_spec=lambda name, path, _=None: None if path else print(name))"
+    look = f"import sys, types; sys.meta_path.append({note}); import dbally"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    looked_for = done.stdout.split()
+    assert {"faiss", "pyarrow"} <= {*looked_for}
+
+    for name in looked_for:
+        assert "package_name" in refusal(package_name=name)
+
+
+def test_an_old_python_is_refused_with_the_version_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(sys, "stdlib_module_names")
+
+    with pytest.raises(UnknownExtension, match=r"needs cookiecutter on Python 3\.10 or newer"):
+        bake(tmp_path)
 
 
 def installed_with(requirements: Iterable[str]) -> set[str]:
