@@ -73,8 +73,9 @@ class Answers(Extension):
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Check the answers when the name of the project's folder is rendered, before anything is written.
 
-        No option, replay file or private answer leads past it. A hook would run too late, print a
-        traceback, or not run at all.
+        No option, replay file or private answer leads past it, but for one that takes this extension
+        away, and with it the filters that the files need. A hook would run too late, print a traceback,
+        or not run at all.
         """
         return "{{ cookiecutter | check_answers }}" + source if source == _PROJECT.name else source
 
@@ -227,6 +228,13 @@ def _argument(check: str) -> Callable[[str], str | None]:
     return broken_rule
 
 
+def _log_directory(answer: str) -> str | None:
+    if rule := _argument("check_directory")(answer):
+        return rule
+    first, *_ = PurePosixPath(answer).parts or (".",)
+    return "the project has a file of that name" if (_PROJECT / first).is_file() else None
+
+
 def _choice(question: str) -> Callable[[str], str | None]:
     choices = _CHOICES[question]
     return lambda answer: None if answer in choices else f"it is one of {', '.join(choices)}"
@@ -238,7 +246,7 @@ _RULES: dict[str, tuple[Callable[[str], str | None], str]] = {
     "project_slug": (_project_slug, "audit-log"),
     "package_name": (_package_name, "audit_log"),
     "handler_class": (_handler_class, "AuditHandler"),
-    "log_directory": (_argument("check_directory"), "logs"),
+    "log_directory": (_log_directory, "logs"),
     "log_format": (_choice("log_format"), "text"),
     "filename_pattern": (_argument("check_pattern"), "{started_at:%Y-%m-%d}/{collection}.log"),
     "full_name": (_text, "Ada Lovelace"),

@@ -190,6 +190,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "a name may not have": ["a|b", "a?", "a*", 'a"b', "<a>", "ab:c", "a:b", "C:", "/C:/logs"],
         "Windows keeps": ["con", "logs/con", "NUL.txt", "C:\\aux\\logs", "/var/com1"],
         "at most 255 bytes": ["logs/" + "x" * 256, "日" * 86],
+        "the project has a file of that name": ["README.md", "./LICENSE", ".gitignore/logs", "pyproject.toml/"],
         "line break or a control character": ["a\nb", "a\x00"],
         "reorders the text": ["\u202eabc"],
     },
@@ -529,6 +530,7 @@ RULES_OF_THE_TEMPLATE_ALONE = {
     "it has a line break or a control character",
     "it has a character that reorders the text around it",
     "cookiecutter would take {{, {% or {# for its own syntax",
+    "the project has a file of that name",
 }
 
 ODD = {
