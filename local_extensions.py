@@ -7,33 +7,45 @@ import io
 import json
 import keyword
 import re
-import runpy
 import sys
 import tokenize
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from types import ModuleType
 
 from cookiecutter.exceptions import InvalidModeException
 from jinja2 import Environment
 from jinja2.ext import Extension
+from slugify import slugify
+
+if not hasattr(sys, "stdlib_module_names"):  # cookiecutter shows this error without a traceback
+    raise ImportError("this template needs cookiecutter on Python 3.10 or newer")
 
 _TEMPLATE = Path(__file__).parent
 _PROJECT = _TEMPLATE / "{{cookiecutter.project_slug}}"
 _CHOICES = json.loads((_TEMPLATE / "cookiecutter.json").read_text("utf-8"))
 
-# What the generated project depends on, directly or not: a project of such a name cannot be installed.
+# What the generated project depends on, directly or not, and what installs it: a project of such a name cannot be.
 _DISTRIBUTIONS = """
     ast-serialize click dbally greenlet hatchling hypothesis iniconfig librt litellm mypy mypy-extensions numpy
-    opentelemetry-api packaging pandas pathspec pluggy pygments pytest pytest-asyncio python-dateutil python-dotenv
-    pytz ruff six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata
+    opentelemetry-api packaging pandas pathspec pip pluggy pygments pytest pytest-asyncio python-dateutil python-dotenv
+    pytz ruff setuptools six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata uv
+    wheel
 """
-# What those are imported by, where that is another name: a package of such a name would hide it.
+# What those are imported by, where that is another name: a package of such a name would hide it. And what they look
+# for, and use where it is there: they would take the package for it.
 _MODULES = """
     _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
-    dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry py
+    dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry pkg_resources py
+
+    bottleneck chromadb colorama elasticsearch faiss langsmith numexpr org pyarrow rich wcwidth
+"""
+# Python's standard library on 3.11 to 3.14, but for what is in it on the Python that cookiecutter runs on.
+_STANDARD_LIBRARY = """
+    aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp lib2to3 mailcap
+    msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib
 """
 _WORDS = r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*"  # of a mail address, joined by dots (RFC 5322)
 _LONGEST_IDENTIFIER = 40  # characters, so that the generated project's formatter breaks no line
@@ -43,6 +55,8 @@ class WrongAnswers(InvalidModeException, SystemExit):  # type: ignore[misc]  # c
     """An error that ends with its message and exit code 1: cookiecutter knows the first base, Python itself the second."""
 
     def __init__(self, message: str) -> None:
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # which may lack characters of an answer
+        message = message.encode(encoding, "backslashreplace").decode(encoding)
         super().__init__(message)
         self.code = message
 
@@ -52,15 +66,16 @@ class Answers(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        for function in (check_answers, literal, authors, markdown, gitignore):
+        for function in (check_answers, slug, package, literal, authors, markdown, gitignore):
             environment.filters[function.__name__] = function
         sys.modules.pop(__name__, None)  # cruft bakes an old and a new template in one process: each needs its own
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Check the answers when the name of the project's folder is rendered, before anything is written.
 
-        No option, replay file or private answer leads past it. A hook would run too late, print a
-        traceback, or not run at all.
+        No option, replay file or private answer leads past it, but for one that takes this extension
+        away, and with it the filters that the files need. A hook would run too late, print a traceback,
+        or not run at all.
         """
         return "{{ cookiecutter | check_answers }}" + source if source == _PROJECT.name else source
 
@@ -71,6 +86,18 @@ def check_answers(answers: Mapping[str, object]) -> str:
     if problems:
         raise WrongAnswers("\n  ".join(["Nothing was written, these answers cannot work:", *problems]))
     return ""
+
+
+def slug(project_name: object) -> str:
+    """Return the slug to offer for a project of that name."""
+    words = slugify(str(project_name), max_length=40, word_boundary=True)
+    return words if words and words not in _DISTRIBUTIONS.split() else f"handler-{words}".rstrip("-")
+
+
+def package(project_slug: object) -> str:
+    """Return the package to offer for a project of that slug."""
+    name = str(project_slug).replace("-", "_")[:_LONGEST_IDENTIFIER]
+    return f"handler_{name}"[:_LONGEST_IDENTIFIER] if _module(name) else name
 
 
 def literal(answer: str) -> str:
@@ -135,16 +162,20 @@ def _project_slug(answer: str) -> str | None:
 
 
 def _package_name(answer: str) -> str | None:
+    return _module(answer) or ("Windows keeps that name for a device" if _filenames().is_device(answer) else None)
+
+
+def _module(answer: str) -> str | None:
     name = answer.lower()  # as a file system may see it
     if rule := _identifier(answer):
         return rule
-    if name in sys.stdlib_module_names:
+    if name in sys.stdlib_module_names or name in _STANDARD_LIBRARY.split():
         return "it is a name of Python's standard library"
     if name.replace("_", "-") in _DISTRIBUTIONS.split() or name in _MODULES.split():
         return "it is a name of something that the package depends on"
     if name in {"src", "test", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
         return "the project uses that name already"
-    return "Windows keeps that name for a device" if _filenames().is_device(answer) else None
+    return None
 
 
 def _handler_class(answer: str) -> str | None:
@@ -172,13 +203,16 @@ def _names(source: str) -> set[str]:
 
 
 @cache
-def _filenames() -> SimpleNamespace:
+def _filenames() -> ModuleType:
     """Return the generated handler's own rules, so that an answer and an argument are refused alike.
 
     They are run, not imported: Python would leave a __pycache__ in the project that is copied. And
     only when answers are checked: cookiecutter loads this module three times for a bake.
     """
-    return SimpleNamespace(**runpy.run_path(str(_PROJECT / "src/{{cookiecutter.package_name}}/filenames.py")))
+    path = _PROJECT / "src/{{cookiecutter.package_name}}/filenames.py"
+    module = ModuleType(path.stem)
+    exec(compile(path.read_text("utf-8"), path, "exec"), vars(module))
+    return module
 
 
 def _argument(check: str) -> Callable[[str], str | None]:
@@ -194,6 +228,13 @@ def _argument(check: str) -> Callable[[str], str | None]:
     return broken_rule
 
 
+def _log_directory(answer: str) -> str | None:
+    if rule := _argument("check_directory")(answer):
+        return rule
+    first, *_ = PurePosixPath(answer).parts or (".",)
+    return "the project has a file of that name" if (_PROJECT / first).is_file() else None
+
+
 def _choice(question: str) -> Callable[[str], str | None]:
     choices = _CHOICES[question]
     return lambda answer: None if answer in choices else f"it is one of {', '.join(choices)}"
@@ -205,7 +246,7 @@ _RULES: dict[str, tuple[Callable[[str], str | None], str]] = {
     "project_slug": (_project_slug, "audit-log"),
     "package_name": (_package_name, "audit_log"),
     "handler_class": (_handler_class, "AuditHandler"),
-    "log_directory": (_argument("check_directory"), "logs"),
+    "log_directory": (_log_directory, "logs"),
     "log_format": (_choice("log_format"), "text"),
     "filename_pattern": (_argument("check_pattern"), "{started_at:%Y-%m-%d}/{collection}.log"),
     "full_name": (_text, "Ada Lovelace"),

@@ -13,10 +13,17 @@ def is_for_comparison() -> bool:
     return os.path.realpath(os.getcwd()).startswith(os.path.realpath(tempfile.gettempdir()) + os.sep)
 
 
+def show(message: str) -> None:
+    """Print `message`, or do without: cookiecutter removes a project whose hook fails."""
+    try:
+        sys.stdout.reconfigure(errors="replace")
+        print(message, flush=True)
+    except (AttributeError, OSError):  # no output, or nobody reads it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes again at its end, which must not fail either
+
+
 if not is_for_comparison():
-    sys.stdout.reconfigure(errors="replace")
-    print(
-        f"""
+    show(f"""
 Your project is in {os.getcwd()}
 Go there and try it:
 
@@ -24,5 +31,4 @@ Go there and try it:
     uv run pytest                    # proves that it works here
 
 README.md says how to wire it in, and how to do all this without uv.
-"""
-    )
+""")

@@ -15,7 +15,7 @@ from pathlib import Path
 import hatchling.build
 import pytest
 from bake import QUESTIONS, TEMPLATE, bake, copy_template, leftovers, run
-from cookiecutter.exceptions import InvalidModeException
+from cookiecutter.exceptions import InvalidModeException, UnknownExtension
 from cookiecutter.main import cookiecutter as cookiecutter_api
 from markdown_it import MarkdownIt
 from packaging.metadata import RawMetadata, parse_email
@@ -142,15 +142,27 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             *("$(id)", "a;b", "a\u200bb"),
         ],
         "control character": ["a\n"],
-        "depends on a distribution": ["dbally", "pytest", "sqlalchemy", "click"],
+        "depends on a distribution": ["dbally", "pytest", "sqlalchemy", "click", "pip", "uv", "setuptools", "wheel"],
         "Windows keeps": ["con", "nul", "com1"],
         "longer than 100": ["a" * 101],
     },
     "package_name": {
         "not a Python identifier": ["", "a.b", "a-b", "1a", "a b", "a/b", "../x", "a\\b", "é.x", "ﬁ", 'x"', "$x"],
         "Python has a meaning": ["class", "None", "match", "type", "_", "__init__", "__main__"],
-        "standard library": ["logging", "this", "Logging", "asyncio"],
-        "something that the package depends on": ["dbally", "Pandas", "sqlalchemy", "dotenv", "_pytest", "dateutil"],
+        "standard library": [
+            "logging",
+            "this",
+            "Logging",
+            "asyncio",
+            "cgi",
+            "distutils",
+            "annotationlib",
+            "compression",
+        ],
+        "something that the package depends on": [
+            *("dbally", "Pandas", "sqlalchemy", "dotenv", "_pytest", "dateutil", "pip", "pkg_resources"),
+            *("pyarrow", "bottleneck", "numexpr", "faiss", "chromadb", "rich"),
+        ],
         "the project uses that name already": ["test", "tests", "conftest", "application", "scripted_llm", "ask"],
         "Windows keeps": ["con", "NUL", "com1"],
         "longer than 40": ["a" * 41],
@@ -178,6 +190,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
         "a name may not have": ["a|b", "a?", "a*", 'a"b', "<a>", "ab:c", "a:b", "C:", "/C:/logs"],
         "Windows keeps": ["con", "logs/con", "NUL.txt", "C:\\aux\\logs", "/var/com1"],
         "at most 255 bytes": ["logs/" + "x" * 256, "日" * 86],
+        "the project has a file of that name": ["README.md", "./LICENSE", ".gitignore/logs", "pyproject.toml/"],
         "line break or a control character": ["a\nb", "a\x00"],
         "reorders the text": ["\u202eabc"],
     },
@@ -390,6 +403,30 @@ def test_names_follow_from_the_projects_name(name: str, tmp_path: Path) -> None:
     assert (project / "src" / project.name.replace("-", "_")).is_dir()
 
 
+@pytest.mark.parametrize(
+    ("name", "slug", "package"),
+    [
+        ("Test", "test", "handler_test"),
+        ("Logging", "logging", "handler_logging"),
+        ("3D Logs", "3d-logs", "handler_3d_logs"),
+        ("None", "none", "none"),
+        ("pytest", "handler-pytest", "handler_pytest"),
+        ("🤖", "handler", "handler"),
+    ],
+)
+def test_a_name_that_is_taken_gives_others_that_are_free(name: str, slug: str, package: str, tmp_path: Path) -> None:
+    project = bake(tmp_path, project_name=name)
+
+    assert project.name == slug
+    assert (project / "src" / package).is_dir()
+
+
+def test_a_long_slug_gives_a_package_that_is_no_longer_than_it_may_be(tmp_path: Path) -> None:
+    project = bake(tmp_path, project_slug="1" + "-1" * 49)
+
+    assert (project / "src" / "handler_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_1_").is_dir()
+
+
 def refusal(**answers: object) -> str:
     with pytest.raises(InvalidModeException) as refused:
         check_answers({**EXAMPLES, **answers})
@@ -436,6 +473,13 @@ def test_an_answer_that_is_no_text_is_refused(value: object) -> None:
     assert refusal(full_name=value).endswith(f"full_name {value!r}: it is not text; for example 'Ada Lovelace'")
 
 
+@pytest.mark.parametrize("question", ["project_name", "project_slug", "full_name"])
+@pytest.mark.parametrize("value", [None, True], ids=repr)
+def test_a_user_config_that_holds_no_text_is_refused(question: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(InvalidModeException, match=f"  {question} {value!r}: it is not text"):
+        cookiecutter(tmp_path, {"default_context": {question: value}}, "--no-input", str(TEMPLATE))
+
+
 @pytest.mark.parametrize("way_in", WAYS_IN, ids=lambda way_in: way_in.__name__)
 def test_all_wrong_answers_are_told_at_once_on_every_way_in(way_in: WayIn, tmp_path: Path) -> None:
     wrong = {
@@ -459,6 +503,16 @@ def test_all_wrong_answers_are_told_at_once_on_every_way_in(way_in: WayIn, tmp_p
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "'日本'"), ("cp1252", r"'\u65e5\u672c'")])
+def test_a_refusal_is_shown_by_any_output(
+    encoding: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+
+    with pytest.raises(InvalidModeException, match=re.escape(f"  project_slug {shown}: it has words")):
+        by_command(tmp_path, {"project_slug": "日本"})
+
+
 def test_the_template_and_the_handler_refuse_with_the_same_words(
     default_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -476,6 +530,7 @@ RULES_OF_THE_TEMPLATE_ALONE = {
     "it has a line break or a control character",
     "it has a character that reorders the text around it",
     "cookiecutter would take {{, {% or {# for its own syntax",
+    "the project has a file of that name",
 }
 
 ODD = {
@@ -541,6 +596,26 @@ def test_every_name_that_the_project_depends_on_is_refused(tmp_path: Path) -> No
         assert "project_slug" in refusal(project_slug=name)
     for name in filter(str.isidentifier, modules):
         assert "package_name" in refusal(package_name=name)
+
+
+def test_every_name_that_a_dependency_looks_for_is_refused() -> None:
+    note = "types.SimpleNamespace(find_spec=lambda name, path, _=None: None if path else print(name))"
+    look = f"import sys, types; sys.meta_path.append({note}); import dbally"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    looked_for = done.stdout.split()
+    assert {"faiss", "pyarrow"} <= {*looked_for}
+
+    for name in looked_for:
+        assert "package_name" in refusal(package_name=name)
+
+
+def test_an_old_python_is_refused_with_the_version_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(sys, "stdlib_module_names")
+
+    with pytest.raises(UnknownExtension, match=r"needs cookiecutter on Python 3\.10 or newer"):
+        bake(tmp_path)
 
 
 def installed_with(requirements: Iterable[str]) -> set[str]:

@@ -66,13 +66,32 @@ def test_git_checks_text_out_as_it_is_on_every_system(root: Path) -> None:
     assert (root / ".gitattributes").read_text() == "* text=auto eol=lf\n"
 
 
+def baking(output_dir: Path) -> list[str]:
+    return [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", str(output_dir), str(TEMPLATE)]
+
+
 def test_a_bake_leaves_nothing_in_the_template_and_brings_no_bytecode(
     tmp_path: Path, default_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    subprocess.run(
-        [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir", tmp_path / "out", TEMPLATE], check=True
-    )
+    subprocess.run(baking(tmp_path / "out"), check=True)
 
     assert files(tmp_path / "out" / "db-ally-file-handler") == files(default_project)
     assert not list(PROJECT.rglob("__pycache__"))
+
+
+def test_a_project_stays_when_nobody_reads_what_is_said_about_it(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    subprocess.run(baking(tmp_path), stdout=write, check=True)
+
+    os.close(write)
+    assert (tmp_path / "db-ally-file-handler" / "README.md").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it takes a POSIX shell to close an output")
+def test_a_project_stays_when_nothing_can_be_said_about_it(tmp_path: Path) -> None:
+    subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *baking(tmp_path)], check=True)
+
+    assert (tmp_path / "db-ally-file-handler" / "README.md").exists()
