@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from bake import TEMPLATE, bake, run
 DOCS = TEMPLATE / "docs"
 PACKAGE = "db_ally_file_handler"
 RECORDS_OF_A_REQUEST = 8
+PATIENCE = 60  # seconds: no machine is so busy
 
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = (ast.Import, ast.ImportFrom)
-_SCRIPTS = {"app.py", "ship.py", "consume.py", "ask.py", "many.py"}
+_SCRIPTS = {"app.py", "each.py", "ship.py", "consume.py", "ask.py", "many.py"}
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
 # Does what each line of its input says and answers each with a line.
@@ -113,6 +115,7 @@ def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> 
         env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
         capture_output=True,
         text=True,
+        timeout=5 * PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -136,7 +139,9 @@ class Application:
 
     def __exit__(self, *exception: object) -> None:
         """Let it come to its end, as an application that has nothing more to do."""
-        self._process.communicate(timeout=60)
+        if exception[0]:
+            self._process.kill()
+        self._process.communicate(timeout=PATIENCE)
         assert exception[0] or self._process.returncode in (0, -signal.SIGKILL)
 
     def ask(self, times: int = 1) -> dict[str, Any]:
@@ -144,6 +149,9 @@ class Application:
 
         Returns:
             `rows` of all answers, `seconds` it took, `lost` records and `warnings` since the process started.
+
+        Raises:
+            TimeoutError: it does not come to an end.
         """
         return self._do(f"ask {times}")
 
@@ -154,11 +162,15 @@ class Application:
     def die_in_a_request(self) -> None:
         """Ask a question and kill the process in the middle, four records after its start."""
         self._send("die 1")
-        assert self._process.wait(60) == -signal.SIGKILL
+        assert self._process.wait(PATIENCE) == -signal.SIGKILL
 
     def _do(self, command: str) -> dict[str, Any]:
         self._send(command)
         assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        if not ready:
+            self._process.kill()
+            raise TimeoutError(f"no answer to {command!r} within {PATIENCE} s: a request waits for its destination")
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
 

@@ -53,7 +53,8 @@ class Server:
         self.process = subprocess.Popen(
             self.command, user=self.user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
         )
-        wait_until(self.is_ready)
+        wait_until(lambda: self.process.poll() is not None or self.is_ready())
+        assert self.process.poll() is None, f"{self.command} has ended"
 
     def stop(self, kill: int = signal.SIGINT) -> None:
         """End it and wait until it has ended."""
