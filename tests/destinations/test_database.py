@@ -4,13 +4,27 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
-from servers import Server, start_postgres
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from servers import Server, start_postgres, wait_until
 from sqlalchemy import Connection, create_engine, text
 
 PAGE = blocks("database.md")
 QUERIES = ["slowest.sql", "failures.sql", "tokens.sql"]
 LONG_AGO = "2000-01-01"
+FORKED = """
+import asyncio, os
+from application import make_collection, make_engine
+{app}
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        for _ in range(5):
+            asyncio.run(make_collection(make_engine(), handler).ask("Who?"))
+        os._exit(handler.lost_records)
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
 
 Env = dict[str, str]
 
@@ -149,13 +163,38 @@ def test_in_the_background_nobody_waits_for_a_server_that_hangs(
 ) -> None:
     engine = create_engine(postgres_url)
     with Application(project, blocks("background.md")["app.py"], {"RECORDS_URL": postgres_url}) as application:
-        usual = application.ask(10)
+        application.ask()
         postgres.hang()
         hanging = application.ask(10)
         postgres.go_on()
+        with engine.connect() as database:
+            wait_until(lambda: count(database) == 11 * RECORDS_OF_A_REQUEST)
+        engine.dispose()
 
     assert (hanging["rows"], hanging["lost"], hanging["warnings"]) == (10, 0, [])
-    assert hanging["seconds"] < 10 * usual["seconds"]
+
+
+def test_in_the_background_a_server_that_restarts_loses_nothing(
+    project: Path, postgres: Server, postgres_url: str
+) -> None:
+    engine = create_engine(postgres_url)
+    with Application(project, blocks("background.md")["app.py"], {"RECORDS_URL": postgres_url}) as application:
+        application.ask()
+        postgres.stop()
+        application.ask(3)
+        postgres.start()
+        with engine.connect() as database:
+            wait_until(lambda: count(database) >= 4 * RECORDS_OF_A_REQUEST)
+        engine.dispose()
+        answer = application.ask(0)
+
+    assert (answer["lost"], answer["warnings"]) == (0, [])
+
+
+def test_forked_processes_store_rows_of_their_own(project: Path, postgres_url: str) -> None:
+    assert run_code(project, FORKED.format(app=PAGE["app.py"]), {"RECORDS_URL": postgres_url}) == "[0, 0, 0, 0]\n"
+
+    engine = create_engine(postgres_url)
     with engine.connect() as database:
-        assert count(database) == 20 * RECORDS_OF_A_REQUEST
+        assert count(database) == 4 * 5 * RECORDS_OF_A_REQUEST
     engine.dispose()

@@ -61,8 +61,8 @@ def test_a_failed_request_is_an_error_in_the_logs_of_the_application(project: Pa
 
     entries = [line.split() for line in (project / "application.log").read_text("utf-8").splitlines()]
     assert [entry[:4] for entry in entries[-2:]] == [
-        ["WARNING", "dbally.requests", "event_failed", "staff"],
-        ["ERROR", "dbally.requests", "request_failed", "staff"],
+        ["WARNING", "dbally.requests", "event_failed", "'staff'"],
+        ["ERROR", "dbally.requests", "request_failed", "'staff'"],
     ]
     assert [entry[2] for entry in entries if entry[0] == "INFO"].count("request_end") == 1
 
