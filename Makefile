@@ -19,7 +19,7 @@ test: .venv/ready check ## run everything
 	$(BIN)/python -m pytest -n 2
 
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
-	$(BIN)/python -m pytest tests/destinations
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/destinations
 
 bench: .venv/bench ## measure what a request costs; writes bench/results.md and bench/results.svg
 	PYTHONPATH=tests $(BIN)/python -m bench

@@ -19,6 +19,11 @@ LOGGER.setLevel(logging.INFO)
 handler = FileEventHandler(sink=log)
 """
 
+A_FILE_A_DAY = """
+from db_ally_file_handler import FileEventHandler
+handler = FileEventHandler(filename_pattern="{started_at:%Y-%m-%d}.jsonl", log_format="jsonl")
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -82,6 +87,18 @@ def test_the_file_of_yesterday_is_put_aside_and_thirty_are_kept(project: Path) -
     put_aside = sorted(project.glob("requests.jsonl.*"))
     assert len(put_aside) == 30
     assert kinds(put_aside[-1]) == ["of yesterday"]
+
+
+def test_a_file_that_was_renamed_while_the_application_runs_begins_anew(project: Path) -> None:
+    with Application(project, A_FILE_A_DAY) as application:
+        application.ask()
+        (file,) = (project / "logs").iterdir()
+        renamed = file.rename(file.with_name("rotated.1"))
+        application.ask()
+
+    (file,) = (project / "logs").glob("*.jsonl")
+    assert kinds(renamed)[-1] == kinds(file)[-1] == "request_end"
+    assert len(kinds(renamed)) == len(kinds(file)) == RECORDS_OF_A_REQUEST
 
 
 def test_the_files_of_requests_are_kept_thirty_days(project: Path) -> None:

@@ -85,7 +85,7 @@ def env(collector: tuple[Server, dict[str, str]]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bake_page(tmp_path_factory.mktemp("opentelemetry"), "opentelemetry.md")
+    return bake_page(tmp_path_factory.mktemp("opentelemetry"), "background.md", "opentelemetry.md")
 
 
 def test_the_contract_holds(project: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_request_arrives_as_a_trace_with_the_names_of_the_conventions(
         assert span.status.code != ERROR
         root = roots[span.trace_id]
         assert span is root or span.parent_span_id == root.span_id
-        assert root.start_time_unix_nano <= span.start_time_unix_nano + 1_000_000
+        assert root.start_time_unix_nano <= span.start_time_unix_nano
         assert span.start_time_unix_nano < span.end_time_unix_nano <= root.end_time_unix_nano
     chat = plain(next(span for span in backend.spans if span.name.startswith("chat")).attributes)
     assert chat["gen_ai.usage.input_tokens"] > chat["gen_ai.usage.output_tokens"] > 0
@@ -150,7 +150,7 @@ def test_a_collector_that_is_gone_or_hangs_does_not_reach_the_user(
     project: Path, env: dict[str, str], backend: Backend, server: Server
 ) -> None:
     with Application(project, PAGE["app.py"], env) as application:
-        usual = application.ask(10)
+        application.ask(10)
         server.hang()
         hanging = application.ask(10)
         server.go_on()
@@ -159,5 +159,5 @@ def test_a_collector_that_is_gone_or_hangs_does_not_reach_the_user(
         server.start()
 
     for answer in (hanging, gone):
-        assert (answer["rows"], answer["lost"]) == (10, 0)
-        assert answer["seconds"] < 5 * usual["seconds"]
+        assert (answer["rows"], answer["lost"], answer["warnings"]) == (10, 0, [])
+        assert answer["seconds"] < 10  # what OpenTelemetry waits for one answer; a request has eight records
