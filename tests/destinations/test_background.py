@@ -23,14 +23,18 @@ SEVERAL = """
 from db_ally_file_handler import FileEventHandler
 from db_ally_file_handler.database import ENGINE, RECORDS, store
 from db_ally_file_handler import several
+
+RECORDS.metadata.create_all(ENGINE)
 {change}
 handler = FileEventHandler(sink=several.both)
 """
 A_HANDLER_EACH = """
 import asyncio
 from application import StaffView, make_engine, say
+from db_ally_file_handler.database import ENGINE, RECORDS
 from scripted_llm import ScriptedLLM
 
+RECORDS.metadata.create_all(ENGINE)
 llm = ScriptedLLM(say())
 {page}
 collection.add(StaffView, lambda: StaffView(make_engine()))
@@ -159,11 +163,8 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def env(project: Path) -> dict[str, str]:
-    """Return where the table is; it is there."""
-    env = {"RECORDS_URL": f"sqlite:///{project}/records.db"}
-    create = "from db_ally_file_handler.database import ENGINE, RECORDS; RECORDS.metadata.create_all(ENGINE)"
-    run_code(project, create, env)
-    return env
+    """Return where the table is."""
+    return {"RECORDS_URL": f"sqlite:///{project}/records.db"}
 
 
 def in_files(project: Path) -> list[str]:
@@ -223,7 +224,7 @@ def test_when_both_refuse_a_failed_request_is_still_over_at_once(project: Path, 
 
 
 def test_without_try_the_second_never_sees_what_the_first_refuses(
-    project: Path, env: dict[str, str], capfd: pytest.CaptureFixture[str]
+    project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Application(project, WITHOUT_TRY) as application:
         answer = application.ask(3)

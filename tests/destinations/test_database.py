@@ -53,10 +53,13 @@ def postgres_url(postgres: Server) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/records.db"
-    return str(request.getfixturevalue("postgres_url"))
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "postgres":
+        yield request.getfixturevalue("postgres_url")
+    else:
+        in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a disk takes long to commit thousands of rows
+        with tempfile.TemporaryDirectory(dir=in_memory) as folder:
+            yield f"sqlite:///{folder}/records.db"
 
 
 @pytest.fixture
