@@ -7,6 +7,7 @@ from servers import wait_until
 from sqlalchemy import create_engine, text
 
 PAGE = blocks("background.md")
+OF_A_REQUEST = ["request_start", *["event_start", "event_end"] * 3, "request_end"]
 WITHOUT_TRY = """
 from db_ally_file_handler import FileEventHandler
 
@@ -69,6 +70,12 @@ REFUSING = """
 def sink(record):
     if record.kind == "request_start":
         raise ConnectionError("not this one")
+    to_file(record)
+"""
+AWAY = """
+def sink(record):
+    if not os.path.exists("open"):
+        raise ConnectionError("away")
     to_file(record)
 """
 SILENT = """
@@ -172,6 +179,11 @@ def in_files(project: Path) -> list[str]:
     return [json.loads(line)["request_id"] for file in files for line in file.read_text("utf-8").splitlines()]
 
 
+def kinds(project: Path) -> list[str]:
+    file = project / "logs" / "all.jsonl"
+    return [json.loads(line)["kind"] for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+
 def in_table(env: dict[str, str]) -> list[str]:
     engine = create_engine(env["RECORDS_URL"])
     with engine.connect() as connection:
@@ -256,8 +268,7 @@ def test_a_destination_that_stumbles_gets_everything_in_order(project: Path) -> 
         wait_until(lambda: len(in_files(project)) == 2 * RECORDS_OF_A_REQUEST)
         answer = application.ask(0)
 
-    kinds = [json.loads(line)["kind"] for line in (project / "logs" / "all.jsonl").read_text("utf-8").splitlines()]
-    assert kinds == ["request_start", *["event_start", "event_end"] * 3, "request_end"] * 2
+    assert kinds(project) == OF_A_REQUEST * 2
     assert (answer["lost"], answer["warnings"]) == (0, [])
 
 
@@ -269,6 +280,18 @@ def test_what_is_refused_for_good_is_lost_with_a_warning(project: Path) -> None:
 
     assert answer["lost"] == 0
     assert answer["warnings"] == ["A record is lost: not this one"] * 2
+
+
+def test_a_destination_that_is_away_for_longer_than_its_patience_loses_one_record_each_time(project: Path) -> None:
+    with Application(project, BEHIND.format(sink=AWAY, options="patience=0.1")) as application:
+        application.ask()
+        wait_until(lambda: application.ask(0)["warnings"] != [])
+        (project / "open").touch()
+        wait_until(lambda: "request_end" in kinds(project))
+        lost = application.ask(0)["warnings"]
+
+    assert 0 < len(lost) < RECORDS_OF_A_REQUEST
+    assert kinds(project) == OF_A_REQUEST[len(lost) :]
 
 
 def test_what_has_no_room_is_lost_with_one_warning_and_the_process_still_ends(project: Path) -> None:
