@@ -205,6 +205,7 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             "{collection!r}",
             "{request_id:{x}}",
         ],
+        "a format of {collection} or {request_id} is a length": ["{collection:<60}", "{request_id:d}"],
         "it is not a format string": ["{", "}", "{collection", "{started_at:%Y"],
         "each part of the path needs a name": ["", "/abs.log", "a//b", "../x", "a/../b", ".", "a/", "x.", "x "],
         "a name may not have": ["a:b", "a\\b", "a?b", "a*b", "{started_at}.log"],

@@ -114,6 +114,10 @@ async def test_the_pattern_decides_what_shares_a_file(log_dir: Path) -> None:
         "new\nline.log",
         "question?.log",
         "{collection:>300}.log",
+        "{collection:<60}",
+        "{collection:/<60}",
+        "{collection:>99999999999}.log",
+        "{request_id:.100}",
         "ą" * 200,
     ],
 )

@@ -7,7 +7,8 @@ from datetime import datetime
 from hashlib import blake2b
 from string import Formatter
 
-_FIELDS = ("started_at", "collection", "request_id")
+_TEXTS = ("collection", "request_id")
+_FIELDS = ("started_at", *_TEXTS)
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]{1,60}")
 _LONGEST_NAME = 60  # characters of `safe_name`
 _LONGEST_PART = 255  # bytes of a file or folder name, on ext4, APFS and NTFS alike
@@ -63,6 +64,8 @@ def _broken_rule(pattern: str) -> str | None:
         for _, field, spec, conversion in Formatter().parse(pattern):
             if field is not None and (field not in _FIELDS or conversion or "{" in str(spec)):
                 return "its fields are {started_at}, {collection} and {request_id}, each with a format at most"
+            if field in _TEXTS and not re.fullmatch(r"(\.[0-9]{1,2})?", str(spec)):
+                return "a format of {collection} or {request_id} is a length, such as {request_id:.8}"
         epoch = datetime.fromtimestamp(0).astimezone()
         parts = pattern.format(started_at=epoch, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
     except (ValueError, TypeError) as error:
