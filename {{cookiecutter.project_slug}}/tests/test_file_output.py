@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import errno
 import gc
+import itertools
 import json
 import logging
 import os
@@ -318,6 +319,12 @@ def test_text_shows_a_prompt_message_by_message() -> None:
     ]
 
 
+def test_text_leaves_out_nothing_of_a_row_that_looks_like_a_message() -> None:
+    rows: Plain = [{"id": 7, "role": "admin", "content": "hello"}]
+
+    assert '    - {"id": 7, "role": "admin", "content": "hello"}' in format_text(record_of(rows)).splitlines()
+
+
 def test_text_shows_what_is_no_text_as_json_does() -> None:
     values: Plain = {"yes": True, "nothing": None, "whole": 7, "part": 0.5, "no rows": []}
 
@@ -370,6 +377,46 @@ async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work() -> 
 
     assert kinds[1500:] == ["request_start", "event_start", "event_end", "request_end", *["request_failed"] * 1500]
     assert handler.lost_records == 0
+
+
+async def test_a_sink_that_is_empty_is_a_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept(list[Record]):
+        def __call__(self, record: Record) -> None:
+            self.append(record)
+
+    monkeypatch.chdir(tmp_path)
+    kept = Kept()
+    await ask(Handler(sink=kept))
+
+    assert len(kept) == 4
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_sink_that_returns_a_coroutine_fails(caplog: pytest.LogCaptureFixture) -> None:
+    async def store(record: Record) -> None: ...
+
+    handler = Handler(sink=lambda record: store(record))
+    await ask(handler)
+
+    assert handler.lost_records == 4
+    assert "returned a coroutine" in caplog.text
+
+
+async def test_where_losses_and_successes_alternate_one_warning_a_minute_is_enough(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes = itertools.cycle([True, False])
+
+    def sink(record: Record) -> None:
+        if next(outcomes):
+            raise OSError("not this one")
+
+    handler = Handler(sink=sink)
+    for _ in range(10):
+        await ask(handler)
+
+    assert handler.lost_records == 20
+    assert [message.split(" ")[1] for message in caplog.messages] == ["fails,", "works"]
 
 
 # The disk
@@ -738,6 +785,23 @@ async def test_a_huge_result_takes_less_than_two_megabytes(letter: str, log_form
     assert 100_000 < len(log.encode()) < 2_000_000
     assert "result.results" in log
     assert "300000" in log
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{f"n{column}": 1 << 4_000 for column in range(15)} for _ in range(1_000)],
+        [{"k" * 5_000_000: "v" * 200_000}],
+        [{"k" * 20_000: [json.loads("[" * 40 + "]" * 40)] * 1_000}],
+    ],
+    ids=["long numbers", "a long name", "a long name above what is cut"],
+)
+async def test_long_numbers_and_names_are_bounded_too(rows: list[dict[str, Any]], log_dir: Path) -> None:
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", "jsonl")])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult(rows, {}, 1, 1, "View")))
+
+    assert len(read(log_dir)) < 500_000
 
 
 @pytest.mark.parametrize("withheld", ["inputs", "outputs"])

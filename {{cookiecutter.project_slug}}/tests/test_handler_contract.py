@@ -6,7 +6,7 @@ import datetime
 import gc
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -225,6 +225,16 @@ async def test_a_handler_registered_twice_records_once(
     assert kinds(await read_records()) == ["request_start", *["event_start", "event_end"] * 3, "request_end"]
 
 
+async def test_two_events_may_be_one_object(make_handler: MakeHandler, read_records: ReadRecords) -> None:
+    tracker = await start(make_handler())
+    event = CacheEvent("always the same")
+    async with tracker.track_event(event), tracker.track_event(event):
+        pass
+
+    records = (await read_records())[1:]
+    assert [record["event_id"] for record in records] == [1, 2, 2, 1]
+
+
 # What goes wrong with a request
 
 
@@ -384,6 +394,39 @@ async def test_record_exception_blames_no_request_where_several_are_unfinished(
     assert [record["error"] for record in of_kind(await read_records(), "request_failed")] == [None, None]
 
 
+async def test_record_exception_does_not_blame_a_request_that_goes_on(
+    make_handler: MakeHandler, read_records: ReadRecords, make_collection: MakeCollection
+) -> None:
+    go_on = asyncio.Event()
+
+    async def reply(conversation: str) -> str:
+        await go_on.wait()
+        return await say()(conversation)
+
+    with pytest.raises(RuntimeError), record_exception():
+        asking = asyncio.create_task(make_collection(make_handler(), reply=reply).ask("Who?"))
+        await asyncio.sleep(0.05)
+        raise RuntimeError("of something else")
+    go_on.set()
+    await asking
+
+    assert kinds(await read_records()) == ["request_start", *["event_start", "event_end"] * 3, "request_end"]
+
+
+async def test_record_exception_may_be_left_in_another_task_than_it_was_entered_in() -> None:
+    async def ask() -> AsyncGenerator[None, None]:
+        with record_exception():
+            yield
+
+    generator = ask()
+
+    async def begin() -> None:
+        await anext(generator)
+
+    await asyncio.create_task(begin())
+    await generator.aclose()
+
+
 async def test_nothing_is_kept_of_a_request_that_is_over(
     make_handler: MakeHandler, make_collection: MakeCollection
 ) -> None:
@@ -479,6 +522,35 @@ async def test_an_event_of_the_application_is_recorded_field_by_field(
     assert started["event"] == "CacheEvent"
     assert started["data"] == {"key": "k", "extra": "of this object alone"}
     assert ended["data"] == {"hit": True}
+
+
+@dataclasses.dataclass(slots=True)
+class SlotsEvent(Event):
+    state: str | None
+
+    @property
+    def secret(self) -> str:
+        raise RuntimeError("what nobody may read")
+
+
+async def test_odd_events_are_recorded_all_the_same(
+    make_handler: MakeHandler, read_records: ReadRecords, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = await start(make_handler())
+    event = SlotsEvent("open")
+    vars(event)["secret"] = "hidden behind the property"
+    async with tracker.track_event(event) as span:
+        event.state = None
+        span(event)
+    no_event: Any = {"not": "an event"}
+    async with tracker.track_event(event) as span:
+        span(no_event)
+
+    started, ended, *_, last = (record["data"] for record in (await read_records())[1:])
+    assert started == {"state": "open", "secret": "<secret: RuntimeError when read>"}
+    assert ended == {"state": None}
+    assert last == {}
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from weakref import WeakSet, ref
@@ -26,7 +26,7 @@ class RequestContext:
         events: how many events it has started.
         unended: class names of those that have not ended, by number.
         latest: the one that started last, as long as db-ally holds it.
-        lossy: one of its records was lost.
+        is_twice: its collection has the handler twice, and db-ally calls it twice for everything.
     """
 
     request: Request
@@ -37,7 +37,13 @@ class RequestContext:
     events: int = 0
     unended: dict[int, str] = field(default_factory=dict)
     latest: "ref[EventContext] | None" = None
-    lossy: bool = False
+    is_twice: bool = False
+
+    @property
+    def is_in_event(self) -> bool:
+        """Whether its latest event goes on: then it has not failed, or db-ally would have dropped that."""
+        latest = self.latest and self.latest()
+        return bool(latest and latest.is_open)
 
     def fail(self, error: BaseException | None) -> None:
         """Record that the request failed, if it is open."""
@@ -89,7 +95,7 @@ def record_exception() -> Iterator[None]:
     """Record the exception that leaves this block as the error of the request made in it.
 
     A handler alone cannot know it: db-ally drops a failed request after its exception has left
-    `ask`. Put it around one `ask`, in as many tasks as you like; it serves every handler. The
+    `ask`. Await one `ask` in it, in as many tasks as you like; it serves every handler. The
     exception goes on unchanged. With several unfinished requests in the block, none is blamed.
     """
     requests: WeakSet[RequestContext] = WeakSet()
@@ -97,10 +103,11 @@ def record_exception() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        unfinished = [context for context in requests if context.is_open]
+        unfinished = [context for context in requests if context.is_open and not context.is_in_event]
         if len({id(context.user_request) for context in unfinished}) == 1:
             for context in unfinished:
                 context.fail(error)
         raise
     finally:
-        watched_requests.reset(token)
+        with suppress(ValueError):  # a generator that is closed in another task than it began in
+            watched_requests.reset(token)

@@ -66,8 +66,8 @@ def _broken_rule(pattern: str) -> str | None:
                 return "its fields are {started_at}, {collection} and {request_id}, each with a format at most"
             if field in _TEXTS and not re.fullmatch(r"(\.[0-9]{1,2})?", str(spec)):
                 return "a format of {collection} or {request_id} is a length, such as {request_id:.8}"
-        epoch = datetime.fromtimestamp(0).astimezone()
-        parts = pattern.format(started_at=epoch, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
+        some_time = datetime.fromtimestamp(1_000_000_000).astimezone()  # Windows has no 0
+        parts = pattern.format(started_at=some_time, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
     except (ValueError, TypeError) as error:
         return f"it is not a format string ({error})"
     return _broken_rule_of_parts(parts)

@@ -17,6 +17,7 @@ _UNSAFE = re.compile(f"[{''.join(map(chr, _ESCAPES))}\ud800-\udfff]")
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _to_ascii_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
+_MESSAGE = {"role", "content", "is_example"}  # the keys of a message of a prompt
 _LABELS = {
     "collection_name": "Collection",
     "question": "Question",
@@ -74,7 +75,7 @@ def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
     elif isinstance(value, list) and value:
         lines.append(f"{indent}{label}:")
         for item in value:
-            if isinstance(item, dict) and item.keys() >= {"role", "content"}:  # a message of a prompt
+            if isinstance(item, dict) and {"role", "content"} <= item.keys() <= _MESSAGE:
                 _add(lines, indent + "  ", _one_line(str(item["role"])), item["content"])
             else:
                 lines.append(f"{indent}  - {_escape(_to_json(item))}")

@@ -55,19 +55,21 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
         if not isinstance(limits, Limits):
             raise ValueError(f"limits {limits!r}: an object of Limits; for example Limits(items=None)")
-        sink = sink or LogFile(os.fspath(log_dir), filename_pattern, FORMATS[log_format])
+        if sink is None:
+            sink = LogFile(os.fspath(log_dir), filename_pattern, FORMATS[log_format])
         self._recorder = Recorder(sink, Policy(record_inputs, record_outputs, limits), raise_errors)
         self._requests: WeakValueDictionary[int, RequestContext] = WeakValueDictionary()
 
     @property
     def lost_records(self) -> int:
-        """How many records could not be recorded."""
+        """How many records could not be recorded, and the failure was not raised."""
         return self._recorder.losses.count
 
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
         known = self._requests.get(id(user_request))
         if known and known.is_open and not known.events:  # db-ally has this handler twice and keeps one context
+            known.is_twice = True
             return known
         request = Request(os.urandom(16).hex(), user_request.collection_name, datetime.now(UTC))
         context = RequestContext(request, user_request, self._recorder.record)
@@ -82,7 +84,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
     async def event_start(self, event: Event, request_context: RequestContext) -> EventContext:
         """Record what the event starts with."""
         latest = request_context.latest and request_context.latest()
-        if latest and latest.is_open and latest.event is event:  # this handler twice, as above
+        if request_context.is_twice and latest and latest.is_open and latest.event is event:
             return latest
         request_context.events += 1
         context = EventContext(request_context, event, request_context.events)

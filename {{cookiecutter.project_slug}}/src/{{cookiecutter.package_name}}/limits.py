@@ -70,7 +70,7 @@ class PlainCopy:
             plain = f"<{type(value).__name__}: {type(error).__name__} when read>"
         if isinstance(plain, str):
             return self._string(plain, path)
-        self._left -= _COST
+        self._left -= _COST + (plain.bit_length() // 4 if isinstance(plain, int) else 0)
         return plain
 
     def _string(self, text: str, path: Path) -> str:
@@ -105,4 +105,6 @@ class PlainCopy:
 
     def _note_cut(self, path: Path, kept: int, size: int) -> None:
         if kept < size:
-            self.cut[".".join(map(str, path))] = size
+            name = ".".join(str(key)[:100] for key in path)
+            self._left -= len(name)
+            self.cut[name] = size

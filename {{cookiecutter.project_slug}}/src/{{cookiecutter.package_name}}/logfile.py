@@ -35,6 +35,7 @@ class LogFile:
         self._log_dir = os.path.abspath(os.path.expanduser(log_dir))
         self._pattern = filename_pattern
         self._format_record = format_record
+        # As long as a request is under way: its name is made once, and thousands of them leave nothing behind.
         self._places: WeakKeyDictionary[Request, tuple[str, list[str]]] = WeakKeyDictionary()
 
     def __call__(self, record: Record) -> None:

@@ -2,17 +2,16 @@
 
 import logging
 import threading
+import time
 from contextlib import suppress
 
-from .contexts import RequestContext
+_QUIET = 60  # seconds after a warning
 
 _logger = logging.getLogger(__name__)
 
 
 class Losses:
-    """Counts lost records. Warns of the first, and again when recording works.
-
-    A request that loses several is told of once, even where others work in between.
+    """Counts lost records. Warns of the first, and again when recording works; where both alternate, once a minute.
 
     Attributes:
         count: how many records were lost.
@@ -22,14 +21,16 @@ class Losses:
         self.count = 0
         self._lock = threading.Lock()
         self._warned = False
+        self._quiet_until = 0.0  # seconds of `time.monotonic`
 
-    def add(self, request: RequestContext, failure: Exception) -> None:
-        """Count a record of `request` that was lost to `failure`."""
+    def add(self, failure: Exception) -> None:
+        """Count a record that was lost to `failure`."""
+        now = time.monotonic()
         with self._lock:
             self.count += 1
-            is_news = not self._warned and not request.lossy
-            self._warned = self._warned or is_news
-            request.lossy = True
+            is_news = not self._warned and now >= self._quiet_until
+            if is_news:
+                self._warned, self._quiet_until = True, now + _QUIET
         if is_news:
             _warn("Recording fails, records are lost from here on: %s", failure)
 
@@ -37,9 +38,9 @@ class Losses:
         """Say that recording works, if the last thing said is that it fails."""
         if self._warned:
             self._warned = False
-            _warn("Recording works again; records lost so far: %d", self.count)
+            _warn("Recording works again; records lost so far: %s", self.count)
 
 
 def _warn(message: str, about: object) -> None:
     with suppress(Exception):  # the application's own logging may fail as well
-        _logger.warning(message, about)
+        _logger.warning(message, str(about))  # an error would keep the contexts in its frames alive

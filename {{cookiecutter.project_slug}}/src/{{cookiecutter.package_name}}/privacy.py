@@ -1,7 +1,7 @@
 """What may be in a record: the privacy switches live here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,7 @@ from dbally.collection.results import ExecutionResult
 
 from .limits import Limits, Path, PlainCopy
 from .records import Data
-from .values import Plain
+from .values import Plain, attribute
 
 WITHHELD = "[withheld]"
 
@@ -85,8 +85,8 @@ class Policy:
     def _news(self, source: object, before: Mapping[str, object], known: Data, copy: PlainCopy) -> Data:
         data: Data = {}
         for name, is_allowed in self._may_record(source).items():
-            value = getattr(source, name, None)
-            if value is before.get(name) and type(value) in _FIXED:
+            value = attribute(source, name)
+            if value is before.get(name, known.get(name)) and type(value) in _FIXED:
                 continue
             plain = self._plain(value, is_allowed, copy, (name,))
             if plain != known.get(name):
@@ -98,7 +98,7 @@ class Policy:
             return None
         if isinstance(value, ExecutionResult):
             may_record = self._may_record(value).items()
-            return {name: self._plain(getattr(value, name, None), may, copy, (*path, name)) for name, may in may_record}
+            return {name: self._plain(attribute(value, name), may, copy, (*path, name)) for name, may in may_record}
         if not is_allowed:
             return WITHHELD
         return copy.copy(value, path)
@@ -115,5 +115,6 @@ class Policy:
 @lru_cache(maxsize=256)
 def _declared(source: type[Any], allowed: frozenset[str]) -> dict[str, bool]:
     known = next((CONTENT[base] for base in source.__mro__ if base in CONTENT), {})
-    content = known | {field.name: _BOTH for field in fields(source) if field.name not in known}
+    declared = fields(source) if is_dataclass(source) else ()
+    content = known | {field.name: _BOTH for field in declared if field.name not in known}
     return {name: holds <= allowed for name, holds in content.items()}

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from inspect import iscoroutinefunction
+from inspect import iscoroutine, iscoroutinefunction
 from typing import TypeAlias
 
 from .contexts import EventContext, RequestContext
@@ -42,8 +42,8 @@ class Recorder:
     def record(self, kind: Kind, context: Context, source: object = None, error: BaseException | None = None) -> None:
         """Record what db-ally says in `source`, or the `error` it failed with; or count the record as lost.
 
-        The garbage collector can end a failed request while the sink is at work: then its record waits
-        until the sink is through, so that no thread enters a sink twice.
+        The garbage collector can end a failed request, which calls this, while the sink is at work: then
+        that record waits until the sink is through, so that no thread enters a sink twice.
         """
         thread = self._thread
         thread.waiting.append((kind, context, source, error))
@@ -59,11 +59,13 @@ class Recorder:
     def _record(self, kind: Kind, context: Context, source: object, error: BaseException | None) -> None:
         try:
             record = self._make(kind, context, source, error)
-            self._sink(record)
+            if iscoroutine(coroutine := self._sink(record)):
+                coroutine.close()
+                raise TypeError(f"sink {self._sink!r} returned a coroutine, which nobody awaits")
         except Exception as failure:  # whatever it is: the user's request comes first
             if self._raise_errors and not kind.endswith("_failed"):
                 raise
-            self.losses.add(_request_of(context), failure)
+            self.losses.add(failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             return
         if isinstance(context, EventContext) and kind == "event_start":

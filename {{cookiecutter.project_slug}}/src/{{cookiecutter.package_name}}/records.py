@@ -21,7 +21,7 @@ class Request:
 
 
 class Record(NamedTuple):
-    """One thing that happened to a request. A sink gets nothing else.
+    """One thing that happened to a request. A sink gets nothing else, and changes none of it.
 
     Attributes:
         time: when, UTC.
