@@ -56,9 +56,9 @@ clean: ## remove all that make made
 	@touch $@
 
 .venv/destinations: .venv/ready
-	@$(BIN)/uv sync --quiet --group destinations
+	@$(BIN)/uv sync --quiet --inexact --group destinations
 	@touch $@
 
 .venv/bench: .venv/ready
-	@$(BIN)/uv sync --quiet --group bench
+	@$(BIN)/uv sync --quiet --inexact --group bench
 	@touch $@
