@@ -39,12 +39,6 @@ class RequestContext:
     latest: "ref[EventContext] | None" = None
     is_twice: bool = False
 
-    @property
-    def is_in_event(self) -> bool:
-        """Whether its latest event goes on: then it has not failed, or db-ally would have dropped that."""
-        latest = self.latest and self.latest()
-        return bool(latest and latest.is_open)
-
     def fail(self, error: BaseException | None) -> None:
         """Record that the request failed, if it is open."""
         if self.is_open:
@@ -67,7 +61,7 @@ class EventContext:
         request: the context of its request.
         event: what db-ally started it with.
         event_id: its number within the request, from 1.
-        before: the fields of the event at its start.
+        before: the fields of the event at its start, to see fast which are still the same objects.
         known: what the record of its start says of them.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
@@ -95,15 +89,15 @@ def record_exception() -> Iterator[None]:
     """Record the exception that leaves this block as the error of the request made in it.
 
     A handler alone cannot know it: db-ally drops a failed request after its exception has left
-    `ask`. Await one `ask` in it, in as many tasks as you like; it serves every handler. The
-    exception goes on unchanged. With several unfinished requests in the block, none is blamed.
+    `ask`. Await one `ask` in it and nothing else, in as many tasks as you like; it serves every
+    handler. The exception goes on unchanged. Of several unfinished requests in the block, none is blamed.
     """
     requests: WeakSet[RequestContext] = WeakSet()
     token = watched_requests.set(requests)
     try:
         yield
     except BaseException as error:
-        unfinished = [context for context in requests if context.is_open and not context.is_in_event]
+        unfinished = [context for context in requests if context.is_open]
         if len({id(context.user_request) for context in unfinished}) == 1:
             for context in unfinished:
                 context.fail(error)
