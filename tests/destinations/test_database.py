@@ -38,13 +38,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres() -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         server = start_postgres(Path(folder))
+        admin = create_engine(f"{_url(server)}/postgres", isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text("CREATE DATABASE test"))
+        admin.dispose()
         yield server
         server.stop()
 
 
 @pytest.fixture
 def postgres_url(postgres: Server) -> Iterator[str]:
-    url = f"postgresql+psycopg://postgres@127.0.0.1:{postgres.port}/postgres?connect_timeout=2"
+    url = f"{_url(postgres)}/test?connect_timeout=2"
     engine = create_engine(url)
     yield url
     with engine.begin() as connection:
@@ -59,7 +63,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     else:
         in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a disk takes long to commit thousands of rows
         with tempfile.TemporaryDirectory(dir=in_memory) as folder:
-            yield f"sqlite:///{folder}/records.db"
+            yield f"sqlite:///{folder}/test.db"
 
 
 @pytest.fixture
@@ -81,8 +85,24 @@ def count(database: Connection) -> int:
     return int(number or 0)
 
 
+def _url(server: Server) -> str:
+    return f"postgresql+psycopg://postgres@127.0.0.1:{server.port}"
+
+
 def test_the_contract_holds(project: Path, env: Env) -> None:
     pass_contract(project, env)
+
+
+def test_the_contract_empties_no_table_of_an_application(project: Path, tmp_path: Path) -> None:
+    env = {"RECORDS_URL": f"sqlite:///{tmp_path / 'records.db'}"}
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask()
+
+    with pytest.raises(AssertionError, match="not a database for tests"):
+        pass_contract(project, env)
+
+    with create_engine(env["RECORDS_URL"]).connect() as database:
+        assert count(database) == RECORDS_OF_A_REQUEST
 
 
 def test_a_kill_loses_nothing(project: Path, env: Env, database: Connection) -> None:

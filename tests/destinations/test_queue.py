@@ -53,6 +53,16 @@ def test_the_contract_holds(project: Path, env: dict[str, str]) -> None:
     pass_contract(project, env)
 
 
+def test_the_contract_empties_no_stream_of_an_application(project: Path, env: dict[str, str]) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask()
+
+    with pytest.raises(AssertionError, match="not one for tests"):
+        pass_contract(project, env)
+
+    assert stored(env) == RECORDS_OF_A_REQUEST
+
+
 def test_a_consumer_gets_every_record_in_order_and_once(project: Path, env: dict[str, str]) -> None:
     with Application(project, PAGE["app.py"], env) as application:
         application.ask(200)

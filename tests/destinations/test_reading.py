@@ -79,7 +79,7 @@ def truth(folder: Path) -> tuple[Table, Table]:
     """Return what `collections.sql` and `days.sql` have to answer, by other means."""
     files = [file.read_text("utf-8").splitlines() for file in (folder / "logs").rglob("*/*.jsonl")]
     requests = [[json.loads(line) for line in lines] for lines in files]
-    elapsed = [records[-1]["elapsed"] for records in requests if records[-1]["kind"].startswith("request_")]
+    elapsed = [records[-1]["elapsed"] for records in requests if records[-1]["kind"] == "request_end"]
     percentiles = quantiles(elapsed, n=100, method="inclusive")
     days, tokens = Counter(records[0]["time"][:10] for records in requests), Counter[str]()
     for records in requests:
