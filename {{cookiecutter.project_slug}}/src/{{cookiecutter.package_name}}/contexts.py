@@ -24,7 +24,7 @@ class RequestContext:
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
-        unended: class names of those that have not ended, by number.
+        unended: class names of those that have started and not ended, by number.
         latest: the one that started last, as long as db-ally holds it.
         is_twice: its collection has the handler twice, and db-ally calls it twice for everything.
     """
@@ -51,7 +51,7 @@ class RequestContext:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class EventContext:
-    """One event. Dropped by an error while it is open, it has failed with that error.
+    """One event. Dropped by an error before it has ended, it has failed with that error.
 
     db-ally calls no one (https://github.com/deepsense-ai/db-ally/issues/72), but it drops this
     object while the error unwinds, before any `except` of its caller runs: on CPython 3.11 and
@@ -64,7 +64,6 @@ class EventContext:
         before: the fields of the event at its start, to see fast which are still the same objects.
         known: what the record of its start says of them.
         started: seconds of `time.perf_counter`.
-        is_open: it has started, and neither ended nor failed.
     """
 
     request: RequestContext
@@ -73,11 +72,10 @@ class EventContext:
     before: dict[str, object] = field(default_factory=dict)
     known: Data = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
-    is_open: bool = False
 
     def __del__(self) -> None:
         error = sys.exc_info()[1]
-        if self.is_open and error is not None:
+        if self.event_id in self.request.unended and error is not None:
             self.request.record("event_failed", self, error=error)
 
 

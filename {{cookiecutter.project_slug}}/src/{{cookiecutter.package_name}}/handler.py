@@ -84,12 +84,11 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
     async def event_start(self, event: Event, request_context: RequestContext) -> EventContext:
         """Record what the event starts with."""
         latest = request_context.latest and request_context.latest()
-        if request_context.is_twice and latest and latest.is_open and latest.event is event:
+        if request_context.is_twice and latest and latest.event_id in request_context.unended and latest.event is event:
             return latest
         request_context.events += 1
         context = EventContext(request_context, event, request_context.events)
         self._recorder.record("event_start", context, event)
-        context.is_open = True
         request_context.unended[context.event_id] = type(event).__name__
         request_context.latest = ref(context)
         return context
@@ -98,9 +97,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
         self, event: Event | None, request_context: RequestContext, event_context: EventContext
     ) -> None:
         """Record what the event ends with; `None` where db-ally has nothing to say."""
-        if event_context.is_open:
-            event_context.is_open = False
-            request_context.unended.pop(event_context.event_id)
+        if request_context.unended.pop(event_context.event_id, None) is not None:
             self._recorder.record("event_end", event_context, event)
 
     async def request_end(self, output: RequestEnd, request_context: RequestContext) -> None:
