@@ -20,7 +20,7 @@ class RequestContext:
     Attributes:
         request: what identifies it in records.
         user_request: what db-ally started it with.
-        record: called as `record(kind, context, error=...)` when it, or an event of it, fails.
+        record: called as `record(kind, request, event, error)` when it, or an event of it, fails.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
@@ -43,7 +43,7 @@ class RequestContext:
         """Record that the request failed, if it is open."""
         if self.is_open:
             self.is_open = False
-            self.record("request_failed", self, error=error)
+            self.record("request_failed", self, None, error)
 
     def __del__(self) -> None:
         self.fail(None)
@@ -76,7 +76,7 @@ class EventContext:
     def __del__(self) -> None:
         error = sys.exc_info()[1]
         if self.event_id in self.request.unended and error is not None:
-            self.request.record("event_failed", self, error=error)
+            self.request.record("event_failed", self.request, self, error)
 
 
 watched_requests: ContextVar[WeakSet[RequestContext] | None] = ContextVar("watched_requests", default=None)

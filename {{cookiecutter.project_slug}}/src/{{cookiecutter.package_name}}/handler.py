@@ -73,7 +73,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             return known
         request = Request(os.urandom(16).hex(), user_request.collection_name, datetime.now(UTC))
         context = RequestContext(request, user_request, self._recorder.record)
-        self._recorder.record("request_start", context, user_request)
+        self._recorder.record("request_start", context, None, user_request)
         context.is_open = True
         self._requests[id(user_request)] = context
         watched = watched_requests.get()
@@ -88,7 +88,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             return latest
         request_context.events += 1
         context = EventContext(request_context, event, request_context.events)
-        self._recorder.record("event_start", context, event)
+        self._recorder.record("event_start", request_context, context, event)
         request_context.unended[context.event_id] = type(event).__name__
         request_context.latest = ref(context)
         return context
@@ -98,10 +98,10 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
     ) -> None:
         """Record what the event ends with; `None` where db-ally has nothing to say."""
         if request_context.unended.pop(event_context.event_id, None) is not None:
-            self._recorder.record("event_end", event_context, event)
+            self._recorder.record("event_end", request_context, event_context, event)
 
     async def request_end(self, output: RequestEnd, request_context: RequestContext) -> None:
         """Record the result."""
         if request_context.is_open:
             request_context.is_open = False
-            self._recorder.record("request_end", request_context, output)
+            self._recorder.record("request_end", request_context, None, output)

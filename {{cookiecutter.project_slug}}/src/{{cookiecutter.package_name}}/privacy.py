@@ -69,20 +69,18 @@ class Policy:
         self._limits = limits
 
     def describe(
-        self, source: object, before: Mapping[str, object], known: Data, error: BaseException | None
-    ) -> tuple[Data | None, Data | None, Mapping[str, int]]:
-        """Return what is new in `source`, the error, and what was cut of them.
+        self, source: object, before: Mapping[str, object], known: Data
+    ) -> tuple[Data | None, Mapping[str, int]]:
+        """Return what is new in `source`, or what it is if it is an error, and what was cut of that.
 
         New is a field that is not what it was `before`, and of which `known`, the record of that, says something else.
         """
         copy = PlainCopy(self._limits)
-        data = None if source is None else self._news(source, before, known, copy)
-        if error is None:
-            return data, None, copy.cut
-        message = self._plain(error, self._allowed >= _BOTH, copy, ("message",))
-        return data, {"type": type(error).__name__, "message": message}, copy.cut
-
-    def _news(self, source: object, before: Mapping[str, object], known: Data, copy: PlainCopy) -> Data:
+        if source is None:
+            return None, copy.cut
+        if isinstance(source, BaseException):
+            message = self._plain(source, self._allowed >= _BOTH, copy, ("message",))
+            return {"type": type(source).__name__, "message": message}, copy.cut
         data: Data = {}
         for name, is_allowed in self._may_record(source).items():
             value = attribute(source, name)
@@ -91,7 +89,7 @@ class Policy:
             plain = self._plain(value, is_allowed, copy, (name,))
             if plain != known.get(name):
                 data[name] = plain
-        return data
+        return data, copy.cut
 
     def _plain(self, value: object, is_allowed: bool, copy: PlainCopy, path: Path) -> Plain:
         if value is None:

@@ -5,14 +5,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from inspect import iscoroutine, iscoroutinefunction
-from typing import TypeAlias
 
 from .contexts import EventContext, RequestContext
 from .losses import Losses
 from .privacy import Policy
 from .records import Kind, Record
-
-Context: TypeAlias = RequestContext | EventContext
 
 
 class Recorder:
@@ -39,14 +36,14 @@ class Recorder:
         self._raise_errors = raise_errors
         self._thread = _Thread()
 
-    def record(self, kind: Kind, context: Context, source: object = None, error: BaseException | None = None) -> None:
-        """Record what db-ally says in `source`, or the `error` it failed with; or count the record as lost.
+    def record(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> None:
+        """Record what db-ally says in `source`, or the error that it is; or count the record as lost.
 
         The garbage collector can end a failed request, which calls this, while the sink is at work: then
         that record waits until the sink is through, so that no thread enters a sink twice.
         """
         thread = self._thread
-        thread.waiting.append((kind, context, source, error))
+        thread.waiting.append((kind, request, event, source))
         if thread.is_recording:
             return
         thread.is_recording = True
@@ -56,9 +53,9 @@ class Recorder:
         finally:
             thread.is_recording = False
 
-    def _record(self, kind: Kind, context: Context, source: object, error: BaseException | None) -> None:
+    def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> None:
         try:
-            record = self._make(kind, context, source, error)
+            record = self._make(kind, request, event, source)
             if iscoroutine(coroutine := self._sink(record)):
                 coroutine.close()
                 raise TypeError(f"sink {self._sink!r} returned a coroutine, which nobody awaits")
@@ -68,16 +65,15 @@ class Recorder:
             self.losses.add(failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             return
-        if isinstance(context, EventContext) and kind == "event_start":
-            context.known, context.before = record.data or {}, dict(getattr(source, "__dict__", ()))
+        if event and kind == "event_start":
+            event.known, event.before = record.data or {}, dict(getattr(source, "__dict__", ()))
         self.losses.end()
 
-    def _make(self, kind: Kind, context: Context, source: object, error: BaseException | None) -> Record:
-        elapsed = time.perf_counter() - context.started
-        event = context if isinstance(context, EventContext) else None
-        request = _request_of(context)
+    def _make(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> Record:
+        elapsed = time.perf_counter() - (event or request).started
         before, known = (event.before, event.known) if event else ({}, {})
-        data, failure, cut = self._policy.describe(source, before, known, error)
+        said, cut = self._policy.describe(source, before, known)
+        is_failure = kind.endswith("_failed")
         return Record(
             time=datetime.now(UTC),
             request=request.request,
@@ -85,8 +81,8 @@ class Recorder:
             event_id=event.event_id if event else None,
             event=type(event.event).__name__ if event else None,
             elapsed=None if kind.endswith("_start") else elapsed,
-            error=failure,
-            data=data,
+            error=said if is_failure else None,
+            data=None if is_failure else said,
             cut=cut,
             open_events=dict(request.unended) if kind == "request_failed" else None,
         )
@@ -98,8 +94,4 @@ class _Thread(threading.local):
     is_recording = False
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Kind, Context, object, BaseException | None]] = []
-
-
-def _request_of(context: Context) -> RequestContext:
-    return context.request if isinstance(context, EventContext) else context
+        self.waiting: list[tuple[Kind, RequestContext, EventContext | None, object]] = []
