@@ -43,15 +43,16 @@ class Recorder:
         that record waits until the sink is through, so that no thread enters a sink twice.
         """
         thread = self._thread
-        thread.waiting.append((kind, request, event, source))
-        if thread.is_recording:
+        if thread.waiting is not None:
+            thread.waiting.append((kind, request, event, source))
             return
-        thread.is_recording = True
+        thread.waiting = waiting = []
         try:
-            while thread.waiting:
-                self._record(*thread.waiting.pop(0))
+            self._record(kind, request, event, source)
         finally:
-            thread.is_recording = False
+            thread.waiting = None
+            for late in waiting:
+                self.record(*late)
 
     def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> None:
         try:
@@ -89,9 +90,6 @@ class Recorder:
 
 
 class _Thread(threading.local):
-    """What a thread has to record, one after the other."""
+    """What a thread has to record when its sink is through; `None` while its sink is not at work."""
 
-    is_recording = False
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[Kind, RequestContext, EventContext | None, object]] = []
+    waiting: list[tuple[Kind, RequestContext, EventContext | None, object]] | None = None
