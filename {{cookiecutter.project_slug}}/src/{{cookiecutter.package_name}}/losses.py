@@ -28,11 +28,10 @@ class Losses:
         now = time.monotonic()
         with self._lock:
             self.count += 1
-            is_news = not self._warned and now >= self._quiet_until
-            if is_news:
-                self._warned, self._quiet_until = True, now + _QUIET
-        if is_news:
-            _warn("Recording fails, records are lost from here on: %s", failure)
+            if self._warned or now < self._quiet_until:
+                return
+            self._warned, self._quiet_until = True, now + _QUIET
+        _warn("Recording fails, records are lost from here on: %s", failure)
 
     def end(self) -> None:
         """Say that recording works, if the last thing said is that it fails."""
