@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import accumulate
 from weakref import WeakKeyDictionary
 
@@ -91,14 +92,12 @@ def _open(path: str, is_first: bool) -> tuple[int, bool]:
 
 
 def _make_folder(folder: str) -> None:
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
+    if os.path.isdir(folder):
         return
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(folder))
-        return _make_folder(folder)
-    os.chmod(folder, 0o700)  # whatever the umask
+    _make_folder(os.path.dirname(folder))
+    with suppress(FileExistsError):  # another process was faster
+        os.mkdir(folder, 0o700)
+        os.chmod(folder, 0o700)  # whatever the umask
 
 
 def _take_back(file: int, written: int) -> None:
