@@ -46,11 +46,11 @@ class Recorder:
         if thread.waiting is not None:
             thread.waiting.append((kind, request, event, source))
             return
-        thread.waiting = waiting = []
+        thread.waiting = []
         try:
             self._record(kind, request, event, source)
         finally:
-            thread.waiting = None
+            waiting, thread.waiting = thread.waiting, None
             for late in waiting:
                 self.record(*late)
 
