@@ -1,6 +1,6 @@
 """What may be in a record: the privacy switches live here and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ from dbally.collection.results import ExecutionResult
 
 from .limits import Limits, Path, PlainCopy
 from .records import Data
-from .values import Plain, attribute
+from .values import Plain
 
 WITHHELD = "[withheld]"
 
@@ -82,8 +82,7 @@ class Policy:
             message = self._plain(source, self._allowed >= _BOTH, copy, ("message",))
             return {"type": type(source).__name__, "message": message}, copy.cut
         data: Data = {}
-        for name, is_allowed in self._may_record(source).items():
-            value = attribute(source, name)
+        for name, value, is_allowed in self._fields(source):
             if value is before.get(name, known.get(name)) and type(value) in _FIXED:
                 continue
             plain = self._plain(value, is_allowed, copy, (name,))
@@ -95,19 +94,20 @@ class Policy:
         if value is None:
             return None
         if isinstance(value, ExecutionResult):
-            may_record = self._may_record(value).items()
-            return {name: self._plain(attribute(value, name), may, copy, (*path, name)) for name, may in may_record}
+            return {name: self._plain(part, may, copy, (*path, name)) for name, part, may in self._fields(value)}
         if not is_allowed:
             return WITHHELD
         return copy.copy(value, path)
 
-    def _may_record(self, source: object) -> dict[str, bool]:
-        """Return which fields of `source` may be recorded, in the order of records."""
+    def _fields(self, source: object) -> Iterator[tuple[str, object, bool]]:
+        """Yield the name of each field, its value, and whether it may be recorded, in the order of records."""
         declared = _declared(type(source), self._allowed)  # type: ignore[arg-type]  # see limits.py
-        attributes = getattr(source, "__dict__", declared).keys()
-        if attributes <= declared.keys():
-            return declared
-        return declared | {name: self._allowed >= _BOTH for name in attributes if name not in declared}
+        for name in declared | getattr(source, "__dict__", {}):
+            try:
+                value = getattr(source, name, None)
+            except Exception as error:  # the application's own objects may raise anything
+                value = f"<{name}: {type(error).__name__} when read>"
+            yield name, value, declared.get(name, self._allowed >= _BOTH)
 
 
 @lru_cache(maxsize=256)

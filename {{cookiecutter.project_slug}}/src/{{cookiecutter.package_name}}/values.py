@@ -42,11 +42,3 @@ _MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
 def maker(kind: type[Any]) -> Callable[[Any], Any]:
     """Return the function that makes values of a class plain; for containers and bytes, the type to copy them to."""
     return next(make for kinds, make in _MAKERS.items() if issubclass(kind, kinds))
-
-
-def attribute(source: object, name: str) -> object:
-    """Return an attribute, `None` where it is missing; of one that cannot be read, a text that says so."""
-    try:
-        return getattr(source, name, None)
-    except Exception as error:  # the application's own objects may raise anything
-        return f"<{name}: {type(error).__name__} when read>"
