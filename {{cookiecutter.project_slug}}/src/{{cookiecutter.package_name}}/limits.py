@@ -64,7 +64,9 @@ class PlainCopy:
             if make is list or make is dict:
                 return self._container(value, path, parents, make())
             if make is bytes:
-                return self._bytes(value, path)
+                text = self._string(repr(bytes(value[: self._text])), path)  # cut first: `repr` takes long
+                self._note_cut(path, self._text, len(value))
+                return text
             plain: Plain = make(value)
         except Exception as error:  # the application's own objects may raise anything
             plain = f"<{type(value).__name__}: {type(error).__name__} when read>"
@@ -79,12 +81,6 @@ class PlainCopy:
             text = text[: max(0, min(self._text, self._left))]
             self._note_cut(path, len(text), size)
         self._left -= len(text)
-        return text
-
-    def _bytes(self, value: bytes, path: Path) -> str:
-        kept = bytes(value[: self._text])  # before `repr`, which takes long
-        text = self._string(repr(kept), path)
-        self._note_cut(path, len(kept), len(value))
         return text
 
     def _container(self, value: Any, path: Path, parents: tuple[int, ...], kept: Any) -> Plain:
