@@ -74,16 +74,13 @@ def _broken_rule(pattern: str) -> str | None:
 
 
 def _broken_rule_of_parts(parts: list[str]) -> str | None:
-    return next((rule for rule in map(_broken_rule_of_part, parts) if rule), None)
-
-
-def _broken_rule_of_part(part: str) -> str | None:
-    if not part.strip() or part[-1] in ". ":
-        return "each part of the path needs a name, which may not end with a dot or a space"
-    if _FORBIDDEN.search(part):
-        return 'a name may not have control characters or <>:"|?*\\ in it'
-    if is_device(part):
-        return f"Windows keeps the name {part!r} for a device"
-    if len(part.encode()) > _LONGEST_PART:
-        return f"a name may have at most {_LONGEST_PART} bytes"
+    for part in parts:
+        if not part.strip() or part[-1] in ". ":
+            return "each part of the path needs a name, which may not end with a dot or a space"
+        if _FORBIDDEN.search(part):
+            return 'a name may not have control characters or <>:"|?*\\ in it'
+        if is_device(part):
+            return f"Windows keeps the name {part!r} for a device"
+        if len(part.encode()) > _LONGEST_PART:
+            return f"a name may have at most {_LONGEST_PART} bytes"
     return None
