@@ -63,11 +63,9 @@ FORMATS: dict[str, Callable[[Record], str]] = {"text": format_text, "jsonl": for
 
 def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
     if isinstance(value, str):
-        if "\n" in value:
-            bar = f"\n{indent}  | "
-            lines.append(f"{indent}{label}:{bar}{_escape(value).replace(chr(10), bar)}")
-        else:
-            lines.append(f"{indent}{label}: {_escape(value)}")
+        text = _escape(value)
+        text = f"\n{text}".replace("\n", f"\n{indent}  | ") if "\n" in text else f" {text}"
+        lines.append(f"{indent}{label}:{text}")
     elif isinstance(value, dict):
         lines.append(f"{indent}{label}:")
         for key, item in value.items():
