@@ -11,8 +11,8 @@ from .values import Plain
 # break or reorder a line. And lone surrogates, which cannot be encoded at all.
 _CONTROLS = (*range(10), *range(11, 32), *range(127, 160), *range(0x2028, 0x202F))
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x2066, 0x206A))
-_ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS + _BIDI}
-_UNSAFE = re.compile(f"[{''.join(map(chr, _ESCAPES))}\ud800-\udfff]")
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*_CONTROLS, *_BIDI, *range(0xD800, 0xE000))}
+_UNSAFE = re.compile(f"[{''.join(map(chr, _CONTROLS + _BIDI))}\ud800-\udfff]")
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _to_ascii_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
@@ -78,11 +78,8 @@ def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
             else:
                 lines.append(f"{indent}  - {_escape(_to_json(item))}")
     else:
-        lines.append(f"{indent}{label}: {_scalar(value)}")
-
-
-def _scalar(value: Plain) -> str:
-    return str(value) if type(value) in (int, float) else _to_json(value)
+        text = str(value) if type(value) in (int, float) else _to_json(value)  # as JSON shows it, but faster
+        lines.append(f"{indent}{label}: {text}")
 
 
 def _one_line(text: str) -> str:
@@ -90,8 +87,5 @@ def _one_line(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    if text.isascii():
-        return text.translate(_ESCAPES)  # faster than to search it first
-    if _UNSAFE.search(text):
-        return text.translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
-    return text
+    # In ASCII it is faster to translate than to search first.
+    return text.translate(_ESCAPES) if text.isascii() or _UNSAFE.search(text) else text
