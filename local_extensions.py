@@ -40,7 +40,8 @@ _MODULES = """
     _hypothesis_ftz_detector _hypothesis_globals _hypothesis_pytestplugin _pytest
     dateutil dbally_cli dbally_codegen dotenv mypyc opentelemetry pkg_resources py
 
-    bottleneck chromadb colorama elasticsearch faiss langsmith numexpr org pyarrow rich wcwidth
+    bottleneck chromadb colorama elasticsearch faiss langsmith numexpr org pyarrow rich sitecustomize usercustomize
+    wcwidth
 """
 # Python's standard library on 3.11 to 3.14, but for what is in it on the Python that cookiecutter runs on.
 _STANDARD_LIBRARY = """
@@ -48,7 +49,8 @@ _STANDARD_LIBRARY = """
     msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib
 """
 _WORDS = r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*"  # of a mail address, joined by dots (RFC 5322)
-_LONGEST_IDENTIFIER = 40  # characters, so that the generated project's formatter breaks no line
+_TEMPLATE_SYNTAX = re.compile(r"\{[{%#]")
+_LONGEST_IDENTIFIER = 40  # columns, so that the generated project's formatter breaks no line
 
 
 class WrongAnswers(InvalidModeException, SystemExit):  # type: ignore[misc]  # cookiecutter has no types
@@ -77,7 +79,11 @@ class Answers(Extension):
         away, and with it the filters that the files need. A hook would run too late, print a traceback,
         or not run at all.
         """
-        return "{{ cookiecutter | check_answers }}" + source if source == _PROJECT.name else source
+        if source == _PROJECT.name:
+            return "{{ cookiecutter | check_answers }}" + source
+        if name is None and _TEMPLATE_SYNTAX.search(source) and "cookiecutter" not in source:  # an answer, typed
+            raise WrongAnswers(f"Nothing was written, this answer cannot work:\n  {source!r}: {_unwritable(source)}")
+        return source
 
 
 def check_answers(answers: Mapping[str, object]) -> str:
@@ -91,7 +97,8 @@ def check_answers(answers: Mapping[str, object]) -> str:
 def slug(project_name: object) -> str:
     """Return the slug to offer for a project of that name."""
     words = slugify(str(project_name), max_length=40, word_boundary=True)
-    return words if words and words not in _DISTRIBUTIONS.split() else f"handler-{words}".rstrip("-")
+    is_free = words and words not in _DISTRIBUTIONS.split() and not _filenames().is_device(words)
+    return words if is_free else f"handler-{words}".rstrip("-")
 
 
 def package(project_slug: object) -> str:
@@ -142,7 +149,7 @@ def _unwritable(answer: str) -> str | None:
         return "it has a line break or a control character"
     if re.search("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", answer):
         return "it has a character that reorders the text around it"
-    if re.search(r"\{[{%#]", answer):
+    if _TEMPLATE_SYNTAX.search(answer):
         return "cookiecutter would take {{, {% or {# for its own syntax"
     return None
 
@@ -189,7 +196,8 @@ def _identifier(answer: str) -> str | None:
         return "it is not a Python identifier"
     if answer in {*keyword.kwlist, *keyword.softkwlist, "type"} or re.fullmatch("__.*__", answer):
         return "Python has a meaning for it"
-    return None if len(answer) <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} characters"
+    columns = sum(1 + (unicodedata.east_asian_width(char) in "FW") for char in answer)
+    return None if columns <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} characters"
 
 
 def _is_in_use(name: str) -> bool:

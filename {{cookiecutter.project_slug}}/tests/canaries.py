@@ -11,7 +11,10 @@ from {{ cookiecutter.package_name }} import record_exception
 
 SECRETS = {
     "inputs": ["question", "prompt", "input_value", "error_description", "store", "fetcher", "key", "message"],
-    "outputs": ["response", "output_value", "textual_response", "sql", "row", "prompt", "input_value", "message"],
+    "outputs": [
+        *("response", "output_value", "textual_response", "sql", "row", "prompt", "input_value", "message"),
+        "triggering_view_name",
+    ],
 }
 
 
@@ -40,7 +43,9 @@ async def ask_with_canaries(handler: Any, *, fail: bool) -> None:
     async with tracker.track_event(similarity) as span:
         similarity.output_value = canary("output_value")
         span(similarity)
-    for event in (FallbackEvent("first", "View", "second", canary("error_description")), CacheEvent(canary("key"))):
+    # A model that names no view has its answer taken for the name of one.
+    fallback = FallbackEvent("first", canary("triggering_view_name"), "second", canary("error_description"))
+    for event in (fallback, CacheEvent(canary("key"))):
         async with tracker.track_event(event) as span:
             span(event)
     if fail:

@@ -114,6 +114,7 @@ async def test_the_pattern_decides_what_shares_a_file(log_dir: Path) -> None:
         "{request_id:d}.log",
         "new\nline.log",
         "question?.log",
+        "a" * 247 + "{started_at:%A}",  # 256 bytes on Wednesdays alone
         "{collection:>300}.log",
         "{collection:<60}",
         "{collection:/<60}",
@@ -127,6 +128,11 @@ def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
         Handler(filename_pattern=pattern)
     assert repr(pattern) in str(refusal.value)
     assert "for example '{started_at:%Y-%m-%d}" in str(refusal.value)
+
+
+def test_a_time_without_a_format_is_told_to_have_one() -> None:
+    with pytest.raises(ValueError, match=re.escape("{started_at} needs a format, such as {started_at:%Y-%m-%d}")):
+        Handler(filename_pattern="{started_at}.log")
 
 
 @pytest.mark.parametrize(
@@ -180,8 +186,18 @@ class AsyncSink:
 
 @pytest.mark.parametrize(
     "option",
-    [{"limits": None}, {"limits": 1000}, {"sink": "stdout"}, {"sink": AsyncSink().__call__}, {"sink": AsyncSink()}],
-    ids=str,
+    [
+        {"limits": None},
+        {"limits": 1000},
+        {"log_format": ["text"]},
+        {"raise_errors": 1},
+        {"record_inputs": "false"},
+        {"record_outputs": None},
+        {"sink": "stdout"},
+        {"sink": AsyncSink().__call__},
+        {"sink": AsyncSink()},
+    ],
+    ids=lambda option: repr(option).partition(" at 0x")[0],
 )
 def test_an_option_that_cannot_work_is_refused(option: dict[str, Any]) -> None:
     ((name, value),) = option.items()
@@ -309,8 +325,9 @@ def test_text_shows_a_prompt_message_by_message() -> None:
         {"role": "neither"},
     ]
 
-    assert format_text(record_of(messages)._replace(cut=None)).splitlines()[3:] == [
-        "  value:",
+    record = record_of(None)._replace(cut=None, data={"prompt": messages})
+    assert format_text(record).splitlines()[3:] == [
+        "  Prompt:",
         "    system:",
         "      | Be brief.",
         "      | Be kind.",
@@ -320,9 +337,22 @@ def test_text_shows_a_prompt_message_by_message() -> None:
 
 
 def test_text_leaves_out_nothing_of_a_row_that_looks_like_a_message() -> None:
-    rows: Plain = [{"id": 7, "role": "admin", "content": "hello"}]
+    row: Plain = {"role": "admin", "content": "hello"}
 
-    assert '    - {"id": 7, "role": "admin", "content": "hello"}' in format_text(record_of(rows)).splitlines()
+    lines = format_text(record_of({"results": [row]})._replace(cut=None)).splitlines()
+    assert lines[4:] == ["    results:", '      - {"role": "admin", "content": "hello"}']
+
+
+def test_text_shows_as_json_what_is_nested_deeply() -> None:
+    nested: Plain = {"a": {"b": {"c": {"d": "\x1b\n"}, "nothing": {}}}}
+
+    assert format_text(record_of(nested)._replace(cut=None)).splitlines()[3:] == [
+        "  value:",
+        "    a:",
+        "      b:",
+        '        c: {"d": "\\u001b\\n"}',
+        "        nothing: {}",
+    ]
 
 
 def test_text_shows_what_is_no_text_as_json_does() -> None:
@@ -377,6 +407,30 @@ async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work() -> 
 
     assert kinds[1500:] == ["request_start", "event_start", "event_end", "request_end", *["request_failed"] * 1500]
     assert handler.lost_records == 0
+
+
+async def test_a_sink_that_raises_while_a_failure_waits_does_not_lose_it() -> None:
+    kinds: list[str] = []
+
+    def sink(record: Record) -> None:
+        kinds.append(record.kind)
+        if record.kind == "request_end":
+            gc.collect()
+            raise OSError("no space")
+
+    handler = Handler(sink=sink, raise_errors=True)
+    gc.disable()
+    try:
+        tracker: Any = EventTracker.initialize_with_handlers([handler])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        tracker.itself = tracker  # takes the collector to go
+        del tracker
+        with pytest.raises(OSError, match="no space"):
+            await ask(handler)
+    finally:
+        gc.enable()
+
+    assert kinds[-2:] == ["request_end", "request_failed"]
 
 
 async def test_a_sink_that_is_empty_is_a_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,6 +505,14 @@ async def test_a_planted_link_is_not_followed(
 
     assert logs(tmp_path) == before
     assert "staff.log" in caplog.text
+
+
+@posix_only
+async def test_a_directory_that_is_not_mounted_is_an_error_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+
+    with pytest.raises(FileNotFoundError, match=r"staff\.log"):
+        await ask(Handler(tmp_path / "link" / "logs", "{collection}.log", raise_errors=True))
 
 
 @posix_only
@@ -787,19 +849,28 @@ async def test_a_huge_result_takes_less_than_two_megabytes(letter: str, log_form
     assert "300000" in log
 
 
+def nested(depth: int, value: Any) -> Any:
+    return json.loads('{"k": ' * depth + json.dumps(value) + "}" * depth)
+
+
 @pytest.mark.parametrize(
-    "rows",
+    ("rows", "context"),
     [
-        [{f"n{column}": 1 << 4_000 for column in range(15)} for _ in range(1_000)],
-        [{"k" * 5_000_000: "v" * 200_000}],
-        [{"k" * 20_000: [json.loads("[" * 40 + "]" * 40)] * 1_000}],
+        ([{f"n{column}": 1 << 4_000 for column in range(15)} for _ in range(1_000)], {}),
+        ([{"k" * 5_000_000: "v" * 200_000}], {}),
+        ([{"k" * 20_000: [json.loads("[" * 40 + "]" * 40)] * 1_000}], {}),
+        ([{"k": [""] * 1_000} for _ in range(1_000)], {}),
+        ([], nested(25, "\n" * 100_000)),
     ],
-    ids=["long numbers", "a long name", "a long name above what is cut"],
+    ids=["long numbers", "a long name", "a long name above what is cut", "empty texts", "lines in mappings"],
 )
-async def test_long_numbers_and_names_are_bounded_too(rows: list[dict[str, Any]], log_dir: Path) -> None:
-    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", "jsonl")])
+@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+async def test_whatever_a_result_is_made_of_it_is_bounded(
+    rows: list[dict[str, Any]], context: dict[str, Any], log_format: str, log_dir: Path
+) -> None:
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", log_format)])
     await tracker.request_start(RequestStart("staff", "Who?"))
-    await tracker.request_end(RequestEnd(ExecutionResult(rows, {}, 1, 1, "View")))
+    await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View")))
 
     assert len(read(log_dir)) < 500_000
 

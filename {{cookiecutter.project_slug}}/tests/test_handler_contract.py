@@ -1,11 +1,13 @@
 """What db-ally and its users may expect of the handler, wherever its records go."""
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import gc
 import logging
 import math
+from collections import UserString
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -330,6 +332,20 @@ async def test_a_failed_request_names_the_events_that_never_ended(
     assert kinds(events[1:]) == ["event_start", "event_failed"] * 4
 
 
+async def test_a_failed_request_names_a_thousand_of_its_events_at_most(
+    make_handler: MakeHandler, read_records: ReadRecords
+) -> None:
+    with contextlib.suppress(RuntimeError), record_exception():
+        tracker = await start(make_handler())
+        for _ in range(1_001):
+            with contextlib.suppress(ConnectionError):
+                async with tracker.track_event(CacheEvent("k")):
+                    raise ConnectionError
+        raise RuntimeError
+
+    assert len((await read_records())[-1]["open_events"]) == 1_000
+
+
 async def test_a_cancelled_request_has_failed(
     make_handler: MakeHandler, read_records: ReadRecords, make_collection: MakeCollection
 ) -> None:
@@ -482,12 +498,33 @@ async def test_a_value_that_cannot_be_read_is_recorded_as_such(
         def __str__(self) -> str:
             raise RuntimeError("no")
 
+        @property  # type: ignore[misc]
+        def __class__(self) -> type:
+            raise RuntimeError("nor this")
+
     tracker = await start(make_handler())
+    async with tracker.track_event(CacheEvent(Unreadable())):
+        pass
     await tracker.request_end(result([{"good": 1, "bad": Unreadable()}]))
 
-    assert (await read_records())[-1]["data"]["result"]["results"] == [
-        {"good": 1, "bad": "<Unreadable: RuntimeError when read>"}
-    ]
+    _, event, *_, end = (record["data"] for record in await read_records())
+    assert event["key"] == "<Unreadable: RuntimeError when read>"
+    assert end["result"]["results"] == [{"good": 1, "bad": "<Unreadable: RuntimeError when read>"}]
+
+
+async def test_a_result_in_a_result_is_a_value_like_any_other(
+    make_handler: MakeHandler, read_records: ReadRecords
+) -> None:
+    outer = result([])
+    outer.result.context = {"cached": outer.result}
+
+    await (await start(make_handler())).request_end(outer)
+    outer.result.context = outer.result  # type: ignore[assignment]
+    await (await start(make_handler())).request_end(outer)
+
+    one, other = of_kind(await read_records(), "request_end")
+    assert one["data"]["result"]["context"]["cached"].startswith("ExecutionResult(")
+    assert other["data"]["result"]["context"].startswith("ExecutionResult(")
 
 
 async def test_a_logging_handler_that_fails_does_not_reach_the_user(
@@ -571,6 +608,11 @@ async def test_odd_events_are_recorded_all_the_same(make_handler: MakeHandler, r
         (pandas.Timestamp("2026-01-02"), "2026-01-02T00:00:00"),
         (pandas.NA, "<NA>"),
         (1 << 5000, hex(1 << 5000)),
+        (UserString("text"), "text"),
+        (numpy.array([1, 2]), "[1 2]"),
+        (numpy.arange(2_000), "<ndarray of 2000>"),
+        (pandas.DataFrame({"n": range(600), "m": range(600)}), "<DataFrame of 1200>"),
+        (memoryview(b"abcd").cast("B", (2, 2)), "b'abcd'"),
     ],
     ids=lambda value: ascii(value)[:30],
 )

@@ -63,11 +63,13 @@ def _broken_rule(pattern: str) -> str | None:
     try:
         for _, field, spec, conversion in Formatter().parse(pattern):
             if field is not None and (field not in _FIELDS or conversion or "{" in str(spec)):
-                return "its fields are {started_at}, {collection} and {request_id}, each with a format at most"
+                return "its fields are started_at, collection and request_id, each in braces, alone or with a format"
+            if field == "started_at" and not spec:
+                return "{started_at} needs a format, such as {started_at:%Y-%m-%d}"
             if field in _TEXTS and not re.fullmatch(r"(\.[0-9]{1,2})?", str(spec)):
                 return "a format of {collection} or {request_id} is a length, such as {request_id:.8}"
-        some_time = datetime.fromtimestamp(1_000_000_000).astimezone()  # Windows has no 0
-        parts = pattern.format(started_at=some_time, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
+        wednesday = datetime.fromtimestamp(1_001_500_000).astimezone()  # in September: no name of a time is longer
+        parts = pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
     except (ValueError, TypeError) as error:
         return f"it is not a format string ({error})"
     return _broken_rule_of_parts(parts)

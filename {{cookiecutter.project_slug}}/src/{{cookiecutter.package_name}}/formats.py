@@ -18,6 +18,7 @@ _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _to_ascii_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 _MESSAGE = {"role", "content", "is_example"}  # the keys of a message of a prompt
+_DEEPEST = 8  # columns of indentation; what is inside more mappings is shown as JSON
 _LABELS = {
     "collection_name": "Collection",
     "question": "Question",
@@ -66,19 +67,19 @@ def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
         text = _escape(value)
         text = f"\n{text}".replace("\n", f"\n{indent}  | ") if "\n" in text else f" {text}"
         lines.append(f"{indent}{label}:{text}")
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) and value and len(indent) < _DEEPEST:
         lines.append(f"{indent}{label}:")
         for key, item in value.items():
             _add(lines, indent + "  ", _one_line(key), item)
     elif isinstance(value, list) and value:
         lines.append(f"{indent}{label}:")
         for item in value:
-            if isinstance(item, dict) and {"role", "content"} <= item.keys() <= _MESSAGE:
+            if label == _LABELS["prompt"] and isinstance(item, dict) and {"role", "content"} <= item.keys() <= _MESSAGE:
                 _add(lines, indent + "  ", _one_line(str(item["role"])), item["content"])
             else:
                 lines.append(f"{indent}  - {_escape(_to_json(item))}")
     else:
-        text = str(value) if type(value) in (int, float) else _to_json(value)  # as JSON shows it, but faster
+        text = str(value) if type(value) in (int, float) else _escape(_to_json(value))  # numbers as JSON has them
         lines.append(f"{indent}{label}: {text}")
 
 

@@ -44,14 +44,18 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
         log_dir: _Directory = {{ cookiecutter.log_directory | literal }},
         filename_pattern: str = {{ cookiecutter.filename_pattern | literal }},
         log_format: str = {{ cookiecutter.log_format | literal }},
+        *,
         record_inputs: bool = True,
         record_outputs: bool = True,
         raise_errors: bool = False,
-        *,
         limits: Limits = DEFAULT_LIMITS,
         sink: Callable[[Record], object] | None = None,
     ) -> None:
-        if log_format not in FORMATS:
+        switches = {"record_inputs": record_inputs, "record_outputs": record_outputs, "raise_errors": raise_errors}
+        for name, value in switches.items():
+            if not isinstance(value, bool):  # "false" of an environment variable would count as true
+                raise ValueError(f"{name} {value!r}: True or False; for example False")
+        if log_format not in [*FORMATS]:
             raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
         if not isinstance(limits, Limits):
             raise ValueError(f"limits {limits!r}: an object of Limits; for example Limits(items=None)")

@@ -10,7 +10,7 @@ from .values import Plain, maker
 Path: TypeAlias = tuple[object, ...]  # the keys that lead to a value
 
 _MAX_DEPTH = 32  # containers inside containers
-_COST = 8  # characters that a number or a container counts for
+_COST = 8  # characters that a value counts for, beside those of its text: what surrounds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,9 @@ class PlainCopy:
             if make is list or make is dict:
                 return self._container(value, path, parents, make())
             if make is bytes:
-                text = self._string(repr(bytes(value[: self._text])), path)  # cut first: `repr` takes long
-                self._note_cut(path, self._text, len(value))
+                octets = memoryview(value).cast("B")
+                text = self._string(repr(bytes(octets[: self._text])), path)  # cut first: `repr` takes long
+                self._note_cut(path, self._text, len(octets))
                 return text
             plain: Plain = make(value)
         except Exception as error:  # the application's own objects may raise anything
@@ -80,7 +81,7 @@ class PlainCopy:
         if size > self._text or size > self._left:
             text = text[: max(0, min(self._text, self._left))]
             self._note_cut(path, len(text), size)
-        self._left -= len(text)
+        self._left -= _COST + len(text)
         return text
 
     def _container(self, value: Any, path: Path, parents: tuple[int, ...], kept: Any) -> Plain:

@@ -39,7 +39,7 @@ CONTENT: dict[type, dict[str, frozenset[str]]] = {
     SimilarityEvent: {"store": _BOTH, "fetcher": _BOTH, "input_value": _BOTH, "output_value": _OUTPUTS},
     FallbackEvent: {
         "triggering_collection_name": _METADATA,
-        "triggering_view_name": _METADATA,
+        "triggering_view_name": _OUTPUTS,  # all that the model said, if that is no view's name
         "fallback_collection_name": _METADATA,
         "error_description": _BOTH,
     },
@@ -93,7 +93,7 @@ class Policy:
     def _plain(self, value: object, is_allowed: bool, copy: PlainCopy, path: Path) -> Plain:
         if value is None:
             return None
-        if isinstance(value, ExecutionResult):
+        if len(path) == 1 and issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
             return {name: self._plain(part, may, copy, (*path, name)) for name, part, may in self._fields(value)}
         if not is_allowed:
             return WITHHELD

@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from inspect import iscoroutine, iscoroutinefunction
+from itertools import islice
 
 from .contexts import EventContext, RequestContext
 from .losses import Losses
 from .privacy import Policy
 from .records import Kind, Record
+
+_MAX_OPEN = 1_000  # events that the record of a failed request names
 
 
 class Recorder:
@@ -85,7 +88,7 @@ class Recorder:
             error=said if is_failure else None,
             data=None if is_failure else said,
             cut=cut,
-            open_events=dict(request.unended) if kind == "request_failed" else None,
+            open_events=dict(islice(request.unended.items(), _MAX_OPEN)) if kind == "request_failed" else None,
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, time
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 _MAX_INT_BITS = 4_096  # Python refuses to print integers of more than 4,300 digits
+_MAX_ARRAY = 1_000  # values; NumPy and pandas can be set to print any number of them, which takes seconds
 
 
 def _integer(value: numbers.Integral) -> int | str:
@@ -25,6 +27,11 @@ def _real(value: numbers.Real | Decimal) -> float | str:
     return real if math.isfinite(real) and is_exact else str(value)
 
 
+def _any(value: Any) -> str:
+    size = math.prod(value.shape) if hasattr(value, "__array__") else 0
+    return str(value) if size <= _MAX_ARRAY else f"<{type(value).__name__} of {size}>"
+
+
 _MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
     (str,): str.__str__,
     (bool, type(None)): lambda value: value,
@@ -32,9 +39,10 @@ _MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
     (numbers.Real, Decimal): _real,
     (date, time): lambda value: value.isoformat(),
     (bytes, bytearray, memoryview): bytes,
+    (UserString,): str,
     (Mapping,): dict,
     (Sequence, AbstractSet): list,
-    (object,): str,
+    (object,): _any,
 }
 
 
