@@ -15,7 +15,7 @@ demo: .venv/ready ## ask a real db-ally collection and show its log
 	@cd $(DEMO) && PYTHONPATH=src ../../$(BIN)/python examples/ask.py
 	@cd $(DEMO) && set -- logs/* && echo && echo "$(DEMO)/$$1:" && echo && cat "$$1"
 
-test: .venv/ready check ## run everything
+test: .venv/ready check ## lint, types, and all tests but those of the destinations
 	$(BIN)/python -m pytest -n 2
 
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start

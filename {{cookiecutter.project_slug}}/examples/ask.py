@@ -1,4 +1,4 @@
-"""Ask a small database a few questions and show what the handler wrote.
+"""Ask a small database a few questions and show where the logs are.
 
 Offline by default, with a script in place of a language model. With a real one, through LiteLLM:
 
@@ -67,7 +67,9 @@ async def scripted_reply(conversation: str) -> str:
     wanted = aggregation if "aggregation" in conversation else filters
     if "Decision:" in conversation:
         return f"Decision: {wanted is not None}"
-    return wanted or "" if "You MUST use only these methods" in conversation else answer
+    if "You MUST use only these methods" in conversation:
+        return wanted or ""
+    return answer
 
 
 def make_llm() -> LLM[Any]:

@@ -1,4 +1,4 @@
-"""What the files look like: names, formats, permissions, and what is left of them on a bad day."""
+"""What the files look like: names, formats, permissions, what is left of them on a bad day. And what a sink may do."""
 
 import asyncio
 import contextlib
@@ -281,7 +281,7 @@ def test_json_lines_are_strict_and_give_back_the_very_values(values: list[Any]) 
     assert read_back == plain
 
 
-async def test_text_reads_as_in_the_readme(log_dir: Path) -> None:
+async def test_text_reads_well(log_dir: Path) -> None:
     await ask(Handler(log_dir, "{collection}", "text"), question="Who\nis it?")
 
     text = re.sub(r"\S+\+00:00 [0-9a-f]{32}", "<time> <request>", read(log_dir))

@@ -87,8 +87,9 @@ def record_exception() -> Iterator[None]:
     """Record the exception that leaves this block as the error of the request made in it.
 
     A handler alone cannot know it: db-ally drops a failed request after its exception has left
-    `ask`. Await one `ask` in it and nothing else, in as many tasks as you like; it serves every
-    handler. The exception goes on unchanged. Of several unfinished requests in the block, none is blamed.
+    `ask`. Await one `ask` in each block and nothing else: of several unfinished requests, none is
+    blamed, and of one that goes on behind the block, as in `asyncio.shield`, the end is not recorded.
+    Tasks may have a block each. It serves every handler; the exception goes on unchanged.
     """
     requests: WeakSet[RequestContext] = WeakSet()
     token = watched_requests.set(requests)

@@ -1,6 +1,6 @@
 """The rules for names of files: what a pattern may be, and what a collection's name becomes."""
 
-from __future__ import annotations
+from __future__ import annotations  # the template runs this module too, on any Python that cookiecutter runs on
 
 import re
 from datetime import datetime

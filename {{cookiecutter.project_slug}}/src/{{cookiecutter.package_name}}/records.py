@@ -29,11 +29,11 @@ class Record(NamedTuple):
         kind: what happened.
         event_id: number of the event within its request, from 1; `None` for the request itself.
         event: class name of the event.
-        elapsed: seconds since the start of the event or the request, from a monotonic clock.
+        elapsed: seconds from the start of the event or the request to this record, from a monotonic clock.
         error: `type` and `message` of what made it fail; `None` where db-ally hides it.
         data: db-ally's own fields, as plain data; an end leaves out what its start holds.
         cut: paths in `data` that were cut to the limits, with their whole size.
-        open_events: with `request_failed`, the events that started and never ended.
+        open_events: with `request_failed`, the events that started and never ended, failed ones included.
     """
 
     time: datetime
