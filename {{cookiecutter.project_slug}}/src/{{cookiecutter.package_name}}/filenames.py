@@ -1,7 +1,5 @@
 """The rules for names of files: what a pattern may be, and what a collection's name becomes."""
 
-from __future__ import annotations  # the template runs this module too, on any Python that cookiecutter runs on
-
 import re
 from datetime import datetime
 from hashlib import blake2b
@@ -63,7 +61,7 @@ def _broken_rule(pattern: str) -> str | None:
     try:
         for _, field, spec, conversion in Formatter().parse(pattern):
             if field is not None and (field not in _FIELDS or conversion or "{" in str(spec)):
-                return "its fields are started_at, collection and request_id, each in braces, alone or with a format"
+                return "its fields are {started_at}, {collection} and {request_id}, each plain or with a format"
             if field == "started_at" and not spec:
                 return "{started_at} needs a format, such as {started_at:%Y-%m-%d}"
             if field in _TEXTS and not re.fullmatch(r"(\.[0-9]{1,2})?", str(spec)):

@@ -52,13 +52,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
         sink: Callable[[Record], object] | None = None,
     ) -> None:
         switches = {"record_inputs": record_inputs, "record_outputs": record_outputs, "raise_errors": raise_errors}
-        for name, value in switches.items():
-            if not isinstance(value, bool):  # "false" of an environment variable would count as true
-                raise ValueError(f"{name} {value!r}: True or False; for example False")
-        if log_format not in [*FORMATS]:
-            raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
-        if not isinstance(limits, Limits):
-            raise ValueError(f"limits {limits!r}: an object of Limits; for example Limits(items=None)")
+        _check(log_format, limits, switches)
         if sink is None:
             sink = LogFile(os.fspath(log_dir), filename_pattern, FORMATS[log_format])
         self._recorder = Recorder(sink, Policy(record_inputs, record_outputs, limits), raise_errors)
@@ -109,3 +103,13 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
         if request_context.is_open:
             request_context.is_open = False
             self._recorder.record("request_end", request_context, None, output)
+
+
+def _check(log_format: str, limits: Limits, switches: dict[str, bool]) -> None:
+    if log_format not in [*FORMATS]:
+        raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
+    if not isinstance(limits, Limits):
+        raise ValueError(f"limits {limits!r}: an object of Limits; for example Limits(items=None)")
+    for name, value in switches.items():
+        if not isinstance(value, bool):  # "false" from an environment variable would count as true
+            raise ValueError(f"{name} {value!r}: True or False; for example False")
