@@ -557,6 +557,18 @@ async def test_an_event_of_the_application_is_recorded_field_by_field(
     assert ended["data"] == {"hit": True}
 
 
+async def test_what_an_event_changes_in_place_is_new_at_its_end(
+    make_handler: MakeHandler, read_records: ReadRecords
+) -> None:
+    tracker = await start(make_handler())
+    event = CacheEvent(key=["asked"])
+    async with tracker.track_event(event) as span:
+        event.key.append("found")
+        span(event)
+
+    assert (await read_records())[-1]["data"] == {"key": ["asked", "found"]}
+
+
 @dataclasses.dataclass(slots=True)
 class SlotsEvent(Event):
     state: str | None

@@ -75,29 +75,29 @@ class Policy:
 
         New is a field that is not what it was `before`, and of which `known`, the record of that, says something else.
         """
-        copy = PlainCopy(self._limits)
+        copier = PlainCopy(self._limits)
         if source is None:
-            return None, copy.cut
+            return None, copier.cut
         if isinstance(source, BaseException):
-            message = self._plain(source, self._allowed >= _BOTH, copy, ("message",))
-            return {"type": type(source).__name__, "message": message}, copy.cut
+            message = self._plain(source, self._allowed >= _BOTH, copier, ("message",))
+            return {"type": type(source).__name__, "message": message}, copier.cut
         data: Data = {}
         for name, value, is_allowed in self._fields(source):
             if value is before.get(name, known.get(name)) and type(value) in _FIXED:
                 continue
-            plain = self._plain(value, is_allowed, copy, (name,))
+            plain = self._plain(value, is_allowed, copier, (name,))
             if plain != known.get(name):
                 data[name] = plain
-        return data, copy.cut
+        return data, copier.cut
 
-    def _plain(self, value: object, is_allowed: bool, copy: PlainCopy, path: Path) -> Plain:
+    def _plain(self, value: object, is_allowed: bool, copier: PlainCopy, path: Path) -> Plain:
         if value is None:
             return None
         if len(path) == 1 and issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
-            return {name: self._plain(part, may, copy, (*path, name)) for name, part, may in self._fields(value)}
+            return {name: self._plain(part, may, copier, (*path, name)) for name, part, may in self._fields(value)}
         if not is_allowed:
             return WITHHELD
-        return copy.copy(value, path)
+        return copier.copy(value, path)
 
     def _fields(self, source: object) -> Iterator[tuple[str, object, bool]]:
         """Yield the name of each field, its value, and whether it may be recorded, in the order of records."""

@@ -37,7 +37,7 @@ class Recorder:
         self._sink = sink
         self._policy = policy
         self._raise_errors = raise_errors
-        self._thread = _Thread()
+        self._pending = _Pending()
 
     def record(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> None:
         """Record what db-ally says in `source`, or the error that it is; or count the record as lost.
@@ -45,15 +45,15 @@ class Recorder:
         The garbage collector can end a failed request, which calls this, while the sink is at work: then
         that record waits until the sink is through, so that no thread enters a sink twice.
         """
-        thread = self._thread
-        if thread.waiting is not None:
-            thread.waiting.append((kind, request, event, source))
+        pending = self._pending
+        if pending.records is not None:
+            pending.records.append((kind, request, event, source))
             return
-        thread.waiting = []
+        pending.records = []
         try:
             self._record(kind, request, event, source)
         finally:
-            waiting, thread.waiting = thread.waiting, None
+            waiting, pending.records = pending.records, None
             for late in waiting:
                 self.record(*late)
 
@@ -92,7 +92,7 @@ class Recorder:
         )
 
 
-class _Thread(threading.local):
+class _Pending(threading.local):
     """What a thread has to record when its sink is through; `None` while its sink is not at work."""
 
-    waiting: list[tuple[Kind, RequestContext, EventContext | None, object]] | None = None
+    records: list[tuple[Kind, RequestContext, EventContext | None, object]] | None = None
