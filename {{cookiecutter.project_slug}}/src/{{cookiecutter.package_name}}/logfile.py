@@ -92,9 +92,10 @@ def _open(path: str, is_first: bool) -> tuple[int, bool]:
 
 
 def _make_folder(folder: str) -> None:
-    if os.path.isdir(folder):
+    parent = os.path.dirname(folder)
+    if os.path.isdir(folder) or parent == folder:  # as of a drive that is not there
         return
-    _make_folder(os.path.dirname(folder))
+    _make_folder(parent)
     with suppress(FileExistsError):  # another process was faster
         os.mkdir(folder, 0o700)
         os.chmod(folder, 0o700)  # whatever the umask
