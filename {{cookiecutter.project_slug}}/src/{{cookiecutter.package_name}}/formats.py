@@ -79,8 +79,7 @@ def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
             else:
                 lines.append(f"{indent}  - {_escape(_to_json(item))}")
     else:
-        text = str(value) if type(value) in (int, float) else _escape(_to_json(value))  # numbers as JSON has them
-        lines.append(f"{indent}{label}: {text}")
+        lines.append(f"{indent}{label}: {_escape(_to_json(value))}")
 
 
 def _one_line(text: str) -> str:
