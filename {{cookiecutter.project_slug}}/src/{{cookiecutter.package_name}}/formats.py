@@ -79,7 +79,8 @@ def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
             else:
                 lines.append(f"{indent}  - {_escape(_to_json(item))}")
     else:
-        lines.append(f"{indent}{label}: {_escape(_to_json(value))}")
+        text = str(value) if type(value) in (int, float) else _escape(_to_json(value))  # as JSON has numbers, but faster
+        lines.append(f"{indent}{label}: {text}")
 
 
 def _one_line(text: str) -> str:
