@@ -79,7 +79,7 @@ def _add(lines: list[str], indent: str, label: str, value: Plain) -> None:
             else:
                 lines.append(f"{indent}  - {_escape(_to_json(item))}")
     else:
-        text = str(value) if type(value) in (int, float) else _escape(_to_json(value))  # as JSON has numbers, but faster
+        text = str(value) if type(value) in (int, float) else _escape(_to_json(value))  # faster, and the same
         lines.append(f"{indent}{label}: {text}")
 
 
