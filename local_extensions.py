@@ -68,6 +68,7 @@ class Answers(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
+        self._is_checked = False
         for function in (check_answers, slug, package, literal, authors, markdown, gitignore):
             environment.filters[function.__name__] = function
         sys.modules.pop(__name__, None)  # cruft bakes an old and a new template in one process: each needs its own
@@ -80,8 +81,11 @@ class Answers(Extension):
         or not run at all.
         """
         if source == _PROJECT.name:
+            self._is_checked = True
             return "{{ cookiecutter | check_answers }}" + source
-        if name is None and _TEMPLATE_SYNTAX.search(source) and "cookiecutter" not in source:  # an answer, typed
+        # Before that, cookiecutter renders the answers themselves; beside them, a hook, which has several lines.
+        is_answer = not self._is_checked and name is None and "\n" not in source and source not in _CHOICES.values()
+        if is_answer and _TEMPLATE_SYNTAX.search(source):
             raise WrongAnswers(f"Nothing was written, this answer cannot work:\n  {source!r}: {_unwritable(source)}")
         return source
 
@@ -197,7 +201,7 @@ def _identifier(answer: str) -> str | None:
     if answer in {*keyword.kwlist, *keyword.softkwlist, "type"} or re.fullmatch("__.*__", answer):
         return "Python has a meaning for it"
     columns = sum(1 + (unicodedata.east_asian_width(char) in "FW") for char in answer)
-    return None if columns <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} characters"
+    return None if columns <= _LONGEST_IDENTIFIER else f"it is longer than {_LONGEST_IDENTIFIER} columns"
 
 
 def _is_in_use(name: str) -> bool:
@@ -215,7 +219,7 @@ def _filenames() -> ModuleType:
     """Return the generated handler's own rules, so that an answer and an argument are refused alike.
 
     They are run, not imported: Python would leave a __pycache__ in the project that is copied. And
-    only when answers are checked: cookiecutter loads this module three times for a bake.
+    only when they are asked for: cookiecutter loads this module three times for a bake.
     """
     path = _PROJECT / "src/{{cookiecutter.package_name}}/filenames.py"
     module = ModuleType(path.stem)

@@ -506,7 +506,9 @@ def test_all_wrong_answers_are_told_at_once_on_every_way_in(way_in: WayIn, tmp_p
 
 
 @pytest.mark.parametrize("way_in", [by_command, by_user_config, by_cruft], ids=lambda way_in: way_in.__name__)
-@pytest.mark.parametrize("answer", ["{%Y-%m-%d}.log", "{{ 1/0 }}", "{{ x", "a {# b #} c"])
+@pytest.mark.parametrize(
+    "answer", ["{%Y-%m-%d}.log", "{{ 1/0 }}", "{{ x", "a {# b #} c", "cookiecutter {#", "{{ cookiecutter.nope }}"]
+)
 def test_an_answer_that_cookiecutter_would_render_is_refused(answer: str, way_in: WayIn, tmp_path: Path) -> None:
     with pytest.raises(InvalidModeException, match=re.escape(f"{answer!r}: cookiecutter would take {{{{, {{% or {{#")):
         way_in(tmp_path, {"full_name": answer})

@@ -189,6 +189,8 @@ class AsyncSink:
     [
         {"limits": None},
         {"limits": 1000},
+        {"log_dir": None},
+        {"log_dir": b"logs"},
         {"log_format": ["text"]},
         {"raise_errors": 1},
         {"record_inputs": "false"},

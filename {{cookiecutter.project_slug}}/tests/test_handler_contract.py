@@ -569,6 +569,28 @@ async def test_what_an_event_changes_in_place_is_new_at_its_end(
     assert (await read_records())[-1]["data"] == {"key": ["asked", "found"]}
 
 
+async def test_what_an_end_does_not_repeat_takes_no_room_in_it(
+    make_handler: MakeHandler, read_records: ReadRecords
+) -> None:
+    tracker = await start(make_handler())
+    event = CacheEvent(key=["x" * 100_000] * 3)
+    async with tracker.track_event(event) as span:
+        event.answer = "y" * 5_000  # type: ignore[attr-defined]
+        span(event)
+
+    *_, started, ended = await read_records()
+    assert ended["data"] == {"answer": "y" * 5_000}
+    assert "cut" in started
+    assert "cut" not in ended
+
+
+class Shaped:
+    shape = (None, 3)
+
+    def __str__(self) -> str:
+        return "a shape of its own"
+
+
 @dataclasses.dataclass(slots=True)
 class SlotsEvent(Event):
     state: str | None
@@ -620,6 +642,7 @@ async def test_odd_events_are_recorded_all_the_same(make_handler: MakeHandler, r
         (pandas.NA, "<NA>"),
         (1 << 5000, hex(1 << 5000)),
         (UserString("text"), "text"),
+        (Shaped(), "a shape of its own"),
         (numpy.array([1, 2]), "[1 2]"),
         (numpy.arange(2_000), "<ndarray of 2000>"),
         (pandas.DataFrame({"n": range(600), "m": range(600)}), "<DataFrame of 1200>"),

@@ -88,7 +88,7 @@ def record_exception() -> Iterator[None]:
 
     A handler alone cannot know it: db-ally drops a failed request after its exception has left
     `ask`. Await one `ask` in each block and nothing else: of several unfinished requests, none is
-    blamed, and of one that goes on behind the block, as in `asyncio.shield`, the end is not recorded.
+    blamed, and of one that goes on after it, as in `asyncio.shield`, the end is not recorded.
     Tasks may have a block each. It serves every handler; the exception goes on unchanged.
     """
     requests: WeakSet[RequestContext] = WeakSet()

@@ -66,7 +66,7 @@ def _broken_rule(pattern: str) -> str | None:
                 return "{started_at} needs a format, such as {started_at:%Y-%m-%d}"
             if field in _TEXTS and not re.fullmatch(r"(\.[0-9]{1,2})?", str(spec)):
                 return "a format of {collection} or {request_id} is a length, such as {request_id:.8}"
-        wednesday = datetime.fromtimestamp(1_001_500_000).astimezone()  # in September: no name of a time is longer
+        wednesday = datetime(2001, 9, 26, 12).astimezone()  # in September: no name of a time is longer
         parts = pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
     except (ValueError, TypeError) as error:
         return f"it is not a format string ({error})"

@@ -52,7 +52,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
         sink: Callable[[Record], object] | None = None,
     ) -> None:
         switches = {"record_inputs": record_inputs, "record_outputs": record_outputs, "raise_errors": raise_errors}
-        _check(log_format, limits, switches)
+        _check(log_dir, log_format, limits, switches)
         if sink is None:
             sink = LogFile(os.fspath(log_dir), filename_pattern, FORMATS[log_format])
         self._recorder = Recorder(sink, Policy(record_inputs, record_outputs, limits), raise_errors)
@@ -105,7 +105,9 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
             self._recorder.record("request_end", request_context, None, output)
 
 
-def _check(log_format: str, limits: Limits, switches: dict[str, bool]) -> None:
+def _check(log_dir: _Directory, log_format: str, limits: Limits, switches: dict[str, bool]) -> None:
+    if not isinstance(log_dir, str | os.PathLike):
+        raise ValueError(f"log_dir {log_dir!r}: a path; for example 'logs'")
     if log_format not in [*FORMATS]:
         raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
     if not isinstance(limits, Limits):

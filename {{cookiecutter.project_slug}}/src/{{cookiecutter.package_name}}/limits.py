@@ -46,13 +46,14 @@ class PlainCopy:
     """Copies the values of one record until its limits are used up.
 
     Attributes:
+        left: characters that there is room for.
         cut: for each value that did not fit, its path and its whole size: entries, characters or bytes.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._items = limits.items or sys.maxsize
         self._text = limits.text or sys.maxsize
-        self._left = limits.total or sys.maxsize
+        self.left = limits.total or sys.maxsize
         self.cut: dict[str, int] = {}
 
     def copy(self, value: Any, path: Path, parents: tuple[int, ...] = ()) -> Plain:
@@ -73,24 +74,24 @@ class PlainCopy:
             plain = f"<{type(value).__name__}: {type(error).__name__} when read>"
         if isinstance(plain, str):
             return self._string(plain, path)
-        self._left -= _COST + (plain.bit_length() // 4 if isinstance(plain, int) else 0)
+        self.left -= _COST + (plain.bit_length() // 4 if isinstance(plain, int) else 0)
         return plain
 
     def _string(self, text: str, path: Path) -> str:
         size = len(text)
-        if size > self._text or size > self._left:
-            text = text[: max(0, min(self._text, self._left))]
+        if size > self._text or size > self.left:
+            text = text[: max(0, min(self._text, self.left))]
             self._note_cut(path, len(text), size)
-        self._left -= _COST + len(text)
+        self.left -= _COST + len(text)
         return text
 
     def _container(self, value: Any, path: Path, parents: tuple[int, ...], kept: Any) -> Plain:
         if id(value) in parents:
             return "<cycle>"
-        self._left -= _COST
+        self.left -= _COST
         parents = (*parents, id(value))
         for entry in islice(value, self._items if len(parents) <= _MAX_DEPTH else 0):
-            if self._left <= 0:
+            if self.left <= 0:
                 break
             if type(kept) is list:
                 kept.append(self.copy(entry, (*path, len(kept)), parents))
@@ -102,6 +103,6 @@ class PlainCopy:
 
     def _note_cut(self, path: Path, kept: int, size: int) -> None:
         if kept < size:
-            name = ".".join(str(key)[:100] for key in path)
-            self._left -= len(name)
+            name = ".".join(str(key)[:100] for key in path)[:300]
+            self.left -= len(name)
             self.cut[name] = size

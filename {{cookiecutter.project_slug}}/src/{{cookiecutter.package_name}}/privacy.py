@@ -14,7 +14,7 @@ from .values import Plain
 
 WITHHELD = "[withheld]"
 
-# A field that is the same object of one of these as before is not new: no need to look into it.
+# What is the same object of one of these as before is not new. (db-ally's prompts are tuples; it changes none.)
 _FIXED = (str, int, float, bool, tuple, type(None))
 
 # What a field can hold. A prompt can quote rows and earlier answers, an error the SQL and its
@@ -24,8 +24,7 @@ _INPUTS = frozenset({"inputs"})
 _OUTPUTS = frozenset({"outputs"})
 _BOTH = _INPUTS | _OUTPUTS
 
-# Every field of db-ally's classes. One that is not named here, and every field of an event that
-# the application made, counts as both.
+# Every field of db-ally's classes. Any other field, as of an event of the application, counts as both.
 CONTENT: dict[type, dict[str, frozenset[str]]] = {
     RequestStart: {"collection_name": _METADATA, "question": _INPUTS},
     LLMEvent: {
@@ -85,8 +84,11 @@ class Policy:
         for name, value, is_allowed in self._fields(source):
             if value is before.get(name, known.get(name)) and type(value) in _FIXED:
                 continue
+            left, cut = copier.left, dict(copier.cut)
             plain = self._plain(value, is_allowed, copier, (name,))
-            if plain != known.get(name):
+            if plain == known.get(name):
+                copier.left, copier.cut = left, cut  # it takes no room
+            else:
                 data[name] = plain
         return data, copier.cut
 

@@ -28,7 +28,8 @@ def _real(value: numbers.Real | Decimal) -> float | str:
 
 
 def _any(value: Any) -> str:
-    size = math.prod(value.shape) if hasattr(value, "__array__") else 0
+    shape = value.shape if hasattr(type(value), "shape") else ()  # as arrays and tables have it
+    size = math.prod(shape) if type(shape) is tuple and all(type(length) is int for length in shape) else 0
     return str(value) if size <= _MAX_ARRAY else f"<{type(value).__name__} of {size}>"
 
 
