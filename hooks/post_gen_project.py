@@ -27,7 +27,7 @@ if not is_for_comparison():
 Your project is in {os.getcwd()}
 Go there and try it:
 
-    uv run python examples/ask.py    # asks a small database and shows where the logs are
+    uv run python examples/ask.py    # asks questions, says where the logs are
     uv run pytest                    # proves that it works here
 
 README.md says how to wire it in, and how to do all this without uv.
