@@ -73,9 +73,14 @@ class EventContext:
     known: Data = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has started and not ended."""
+        return self.event_id in self.request.unended
+
     def __del__(self) -> None:
         error = sys.exc_info()[1]
-        if self.event_id in self.request.unended and error is not None:
+        if self.is_open and error is not None:
             self.request.record("event_failed", self.request, self, error)
 
 

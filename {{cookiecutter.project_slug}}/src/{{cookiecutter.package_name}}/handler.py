@@ -82,7 +82,7 @@ class {{ cookiecutter.handler_class }}(EventHandler[RequestContext, EventContext
     async def event_start(self, event: Event, request_context: RequestContext) -> EventContext:
         """Record what the event starts with."""
         latest = request_context.latest and request_context.latest()
-        if request_context.is_twice and latest and latest.event_id in request_context.unended and latest.event is event:
+        if request_context.is_twice and latest and latest.is_open and latest.event is event:
             return latest
         request_context.events += 1
         context = EventContext(request_context, event, request_context.events)
