@@ -647,6 +647,7 @@ async def test_odd_events_are_recorded_all_the_same(make_handler: MakeHandler, r
         (numpy.arange(2_000), "<ndarray of 2000>"),
         (pandas.DataFrame({"n": range(600), "m": range(600)}), "<DataFrame of 1200>"),
         (memoryview(b"abcd").cast("B", (2, 2)), "b'abcd'"),
+        (memoryview(b"abcdef")[::2], "b'ace'"),
     ],
     ids=lambda value: ascii(value)[:30],
 )

@@ -65,7 +65,8 @@ class PlainCopy:
             if make is list or make is dict:
                 return self._container(value, path, parents, make())
             if make is bytes:
-                octets = memoryview(value).cast("B")
+                view = memoryview(value)
+                octets = view.cast("B") if view.c_contiguous else view
                 text = self._string(repr(bytes(octets[: self._text])), path)  # cut first: `repr` takes long
                 self._note_cut(path, self._text, len(octets))
                 return text
