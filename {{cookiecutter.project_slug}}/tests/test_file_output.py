@@ -384,6 +384,22 @@ def test_text_of_a_failed_request_names_what_never_ended() -> None:
 # The sink
 
 
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Let Python collect nothing but where a test says so."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def leave_to_the_collector(handler: Any) -> None:
+    """Start a request that is over when the collector comes by."""
+    tracker: Any = EventTracker.initialize_with_handlers([handler])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    tracker.itself = tracker
+
+
+@pytest.mark.usefixtures("no_collector")
 async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work() -> None:
     kinds: list[str] = []
     at_work: list[Record] = []
@@ -396,21 +412,15 @@ async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work() -> 
         kinds.append(at_work.pop().kind)
 
     handler = Handler(sink=sink)
-    gc.disable()
-    try:
-        for _ in range(1500):  # more than Python can nest
-            tracker: Any = EventTracker.initialize_with_handlers([handler])
-            await tracker.request_start(RequestStart("staff", "Who?"))
-            tracker.itself = tracker  # takes the collector to go
-        del tracker
-        await ask(handler)
-    finally:
-        gc.enable()
+    for _ in range(1500):  # more than Python can nest
+        await leave_to_the_collector(handler)
+    await ask(handler)
 
     assert kinds[1500:] == ["request_start", "event_start", "event_end", "request_end", *["request_failed"] * 1500]
     assert handler.lost_records == 0
 
 
+@pytest.mark.usefixtures("no_collector")
 async def test_a_sink_that_raises_while_a_failure_waits_does_not_lose_it() -> None:
     kinds: list[str] = []
 
@@ -421,16 +431,9 @@ async def test_a_sink_that_raises_while_a_failure_waits_does_not_lose_it() -> No
             raise OSError("no space")
 
     handler = Handler(sink=sink, raise_errors=True)
-    gc.disable()
-    try:
-        tracker: Any = EventTracker.initialize_with_handlers([handler])
-        await tracker.request_start(RequestStart("staff", "Who?"))
-        tracker.itself = tracker  # takes the collector to go
-        del tracker
-        with pytest.raises(OSError, match="no space"):
-            await ask(handler)
-    finally:
-        gc.enable()
+    await leave_to_the_collector(handler)
+    with pytest.raises(OSError, match="no space"):
+        await ask(handler)
 
     assert kinds[-2:] == ["request_end", "request_failed"]
 
