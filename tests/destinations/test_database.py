@@ -101,8 +101,10 @@ def test_the_contract_empties_no_table_of_an_application(project: Path, tmp_path
     with pytest.raises(AssertionError, match="not a database for tests"):
         pass_contract(project, env)
 
-    with create_engine(env["RECORDS_URL"]).connect() as database:
+    engine = create_engine(env["RECORDS_URL"])
+    with engine.connect() as database:
         assert count(database) == RECORDS_OF_A_REQUEST
+    engine.dispose()
 
 
 def test_a_kill_loses_nothing(project: Path, env: Env, database: Connection) -> None:
