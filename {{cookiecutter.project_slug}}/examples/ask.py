@@ -19,7 +19,7 @@ from dbally.llms.base import LLM
 from scripted_llm import ScriptedLLM
 from sqlalchemy import Column, Integer, MetaData, Select, String, Table, func, select
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }}, record_exception
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }}, recording
 
 STAFF = Table(
     "staff",
@@ -96,7 +96,7 @@ async def main() -> None:
     for question in SCRIPT:
         print(f"\nQuestion: {question}")
         try:
-            with record_exception():
+            with recording():
                 result = await collection.ask(question, return_natural_response=True)
             print(f"Answer:   {result.textual_response}")
         except dbally.DbAllyError as error:

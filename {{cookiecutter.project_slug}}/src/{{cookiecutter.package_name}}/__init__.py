@@ -1,8 +1,10 @@
 """{{ cookiecutter.package_name }}: an event handler that records every db-ally request in files."""
 
-from .contexts import record_exception
+from .blocks import recording, unrecorded
 from .handler import {{ cookiecutter.handler_class }}
-from .limits import Limits
-from .records import Record, Request
+from .logfile import LogFile
+from .privacy import declare
+from .recorder import Recorder
+from .records import Record
 
-__all__ = ["{{ cookiecutter.handler_class }}", "Limits", "Record", "Request", "record_exception"]
+__all__ = ["{{ cookiecutter.handler_class }}", "LogFile", "Record", "Recorder", "declare", "recording", "unrecorded"]

@@ -1,111 +1,134 @@
-"""What db-ally carries from callback to callback. Each context notices when db-ally drops it before its end."""
+"""What a request and an event carry from callback to callback. They notice when db-ally drops them before their end."""
 
-import sys
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from weakref import WeakSet, ref
+from datetime import UTC, datetime
+from typing import TypeAlias
 
-from dbally.audit.events import Event, RequestStart
+from dbally.audit.events import Event, LLMEvent, RequestStart
 
-from .records import Data, Request
+from .errors import error_of, unwinding_error
+from .plain import Plain
+from .records import Kind, Opening, step_of
+
+Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], bool]
+
+_MOST_OPEN = 1_000  # events that the record of a failed request names
+_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
+@dataclass(eq=False)
 class RequestContext:
-    """One request. Dropped while it is open, it has failed; with what, db-ally does not let us know.
+    """A request. Dropped while it is open, it has failed; with what, and when, db-ally does not let us know.
 
     Attributes:
-        request: what identifies it in records.
-        user_request: what db-ally started it with.
-        record: called as `record(kind, request, event, error)` when it, or an event of it, fails.
-        started: seconds of `time.perf_counter`.
+        report: called with what happens, to which request and event, and what db-ally says of it, or the error;
+            returns whether that was recorded.
+        opening: what its summary starts with.
+        frame_id: `id` of the frame that its error unwinds.
+        request_id: 32 hex digits.
+        started_at: when it started, UTC.
+        started: the same in seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
-        unended: class names of those that have started and not ended, by number.
-        latest: the one that started last, as long as db-ally holds it.
-        is_twice: its collection has the handler twice, and db-ally calls it twice for everything.
+        open_events: those that neither ended nor failed, as records name them, by number.
+        usage: calls of the model, how many of them failed, and their tokens.
     """
 
-    request: Request
-    user_request: RequestStart
-    record: Callable[..., object]
+    report: Report
+    opening: Opening
+    frame_id: int
+    request_id: str = field(default_factory=lambda: os.urandom(16).hex())
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
     events: int = 0
-    unended: dict[int, str] = field(default_factory=dict)
-    latest: "ref[EventContext] | None" = None
-    is_twice: bool = False
+    open_events: dict[int, Plain] = field(default_factory=dict)
+    usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(["calls", "failed_calls", *_TOKENS], 0))
 
-    def fail(self, error: BaseException | None) -> None:
-        """Record that the request failed, if it is open."""
+    def start(self, user_request: RequestStart) -> None:
+        """Report that it starts."""
+        self.report("request_start", self, None, user_request)
+        self.is_open = True
+
+    def end(self, kind: Kind, outcome: object) -> None:
+        """Report that it ends or fails, if it has not done so yet."""
         if self.is_open:
             self.is_open = False
-            self.record("request_failed", self, None, error)
+            self.report(kind, self, None, outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Report that it failed, if `error` or what led to it has ended it."""
+        if self.is_open and (own := error_of(self.frame_id, error)):
+            self.end("request_failed", own)
 
     def __del__(self) -> None:
-        self.fail(None)
+        self.end("request_failed", None)
+
+    def start_event(self, event: Event) -> "EventContext":
+        """Report that an event of it starts, and return the context of that."""
+        self.events += 1
+        step, is_call = step_of(event), isinstance(event, LLMEvent)
+        seen = {"type": getattr(event, "type", None)} if step else {}  # which the step says better
+        context = EventContext(self, self.events, type(event).__name__, step, is_call, seen)
+        context.start(event)
+        self.usage["calls"] += is_call
+        if len(self.open_events) < _MOST_OPEN:
+            self.open_events[self.events] = {"event_id": self.events, "event": context.step or context.event}
+        return context
+
+    def end_event(self, kind: Kind, context: "EventContext", outcome: object) -> None:
+        """Report that an event of it ends or fails, and count what it used."""
+        self.open_events.pop(context.event_id, None)
+        if context.is_call:
+            self.usage["failed_calls"] += kind == "event_failed"
+            for name in _TOKENS:
+                tokens = getattr(outcome, name, None)
+                self.usage[name] += tokens if type(tokens) is int else 0
+        self.report(kind, self, context, outcome)
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
+@dataclass(eq=False)
 class EventContext:
-    """One event. Dropped by an error before it has ended, it has failed with that error.
+    """An event. Dropped by an error while it is open, it has failed with that error.
 
     db-ally calls no one (https://github.com/deepsense-ai/db-ally/issues/72), but it drops this
-    object while the error unwinds, before any `except` of its caller runs: on CPython 3.11 and
-    later, `sys.exc_info` then tells the error.
+    object while the error unwinds, before any `except` of its caller runs.
 
     Attributes:
-        request: the context of its request.
-        event: what db-ally started it with.
+        request: what it is part of.
         event_id: its number within the request, from 1.
-        before: the fields of the event at its start, to see fast which are still the same objects.
-        known: what the record of its start says of them.
+        event: its class name.
+        step: for a call of the model what it is for, where that is known.
+        is_call: it is a call of the model.
+        seen: the fields of it that are recorded, or need not be.
         started: seconds of `time.perf_counter`.
+        is_open: it has started, and neither ended nor failed.
     """
 
     request: RequestContext
-    event: Event
     event_id: int
-    before: dict[str, object] = field(default_factory=dict)
-    known: Data = field(default_factory=dict)
+    event: str
+    step: str | None
+    is_call: bool
+    seen: dict[str, object]
     started: float = field(default_factory=time.perf_counter)
+    is_open: bool = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it has started and not ended."""
-        return self.event_id in self.request.unended
+    def start(self, event: Event) -> None:
+        """Report that it starts."""
+        if self.request.report("event_start", self.request, self, event):
+            self.seen |= getattr(event, "__dict__", {})
+        self.is_open = True
+
+    def end(self, kind: Kind, outcome: object) -> None:
+        """Report that it ends or fails, if it has not done so yet."""
+        if self.is_open:
+            self.is_open = False
+            self.request.end_event(kind, self, outcome)
 
     def __del__(self) -> None:
-        error = sys.exc_info()[1]
-        if self.is_open and error is not None:
-            self.request.record("event_failed", self.request, self, error)
-
-
-watched_requests: ContextVar[WeakSet[RequestContext] | None] = ContextVar("watched_requests", default=None)
-
-
-@contextmanager
-def record_exception() -> Iterator[None]:
-    """Record the exception that leaves this block as the error of the request made in it.
-
-    A handler alone cannot know it: db-ally drops a failed request after its exception has left
-    `ask`. Await one `ask` in each block and nothing else: of several unfinished requests, none is
-    blamed, and of one that goes on after it, as in `asyncio.shield`, the end is not recorded.
-    Tasks may have a block each. It serves every handler; the exception goes on unchanged.
-    """
-    requests: WeakSet[RequestContext] = WeakSet()
-    token = watched_requests.set(requests)
-    try:
-        yield
-    except BaseException as error:
-        unfinished = [context for context in requests if context.is_open]
-        if len({id(context.user_request) for context in unfinished}) == 1:
-            for context in unfinished:
-                context.fail(error)
-        raise
-    finally:
-        with suppress(ValueError):  # a generator that is closed in another task than it began in
-            watched_requests.reset(token)
+        if self.is_open and (error := unwinding_error(self)):
+            self.end("event_failed", error)

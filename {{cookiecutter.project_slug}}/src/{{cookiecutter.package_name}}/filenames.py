@@ -3,13 +3,11 @@
 import re
 from datetime import datetime
 from hashlib import blake2b
-from string import Formatter
 
-_TEXTS = ("collection", "request_id")
-_FIELDS = ("started_at", *_TEXTS)
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]{1,60}")
 _LONGEST_NAME = 60  # characters of `safe_name`
 _LONGEST_PART = 255  # bytes of a file or folder name, on ext4, APFS and NTFS alike
+_FIELD = re.compile(r"[{]{2}|[}]{2}|{started_at:[^{}]+}|{(collection|request_id)(:\.[0-9]{1,2})?}")
 
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
@@ -18,19 +16,29 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *
 
 def check_pattern(pattern: str) -> None:
     """Raise `ValueError` unless `pattern` names a file inside the log directory, on every system."""
-    rule = _broken_rule(pattern)
-    if rule:
+    try:
+        if re.search("[{}]", _FIELD.sub("", pattern)):
+            raise ValueError(
+                "its fields are {started_at} with a format, such as {started_at:%Y-%m-%d}, and {collection} and "
+                "{request_id}, each with or without a length, such as {request_id:.8}"
+            )
+        wednesday = datetime(2001, 9, 26, 12).astimezone()  # in September: no name of a time is longer
+        for part in pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/"):
+            _check_name(part)
+    except (TypeError, ValueError) as error:
         example = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"
-        raise ValueError(f"filename_pattern {pattern!r}: {rule}; for example {example!r}")
+        raise ValueError(f"filename_pattern {pattern!r}: {error}; for example {example!r}") from None
 
 
 def check_directory(log_dir: str) -> None:
     """Raise `ValueError` unless `log_dir` can name a directory, on every system."""
     path = re.sub(r"^[A-Za-z]:(?=[/\\])", "", log_dir)  # without its drive
     parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")] if path else [""]
-    rule = _broken_rule_of_parts(parts)
-    if rule:
-        raise ValueError(f"log_dir {log_dir!r}: {rule}; for example 'logs'")
+    try:
+        for part in parts:
+            _check_name(part)
+    except ValueError as error:
+        raise ValueError(f"log_dir {log_dir!r}: {error}; for example 'logs'") from None
 
 
 def fill(pattern: str, started_at: datetime, collection: str, request_id: str) -> list[str]:
@@ -57,30 +65,12 @@ def is_device(name: str) -> bool:
     return _DEVICE.fullmatch(name) is not None
 
 
-def _broken_rule(pattern: str) -> str | None:
-    try:
-        for _, field, spec, conversion in Formatter().parse(pattern):
-            if field is not None and (field not in _FIELDS or conversion or "{" in str(spec)):
-                return "its fields are {started_at}, {collection} and {request_id}, each plain or with a format"
-            if field == "started_at" and not spec:
-                return "{started_at} needs a format, such as {started_at:%Y-%m-%d}"
-            if field in _TEXTS and not re.fullmatch(r"(\.[0-9]{1,2})?", str(spec)):
-                return "a format of {collection} or {request_id} is a length, such as {request_id:.8}"
-        wednesday = datetime(2001, 9, 26, 12).astimezone()  # in September: no name of a time is longer
-        parts = pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/")
-    except (ValueError, TypeError) as error:
-        return f"it is not a format string ({error})"
-    return _broken_rule_of_parts(parts)
-
-
-def _broken_rule_of_parts(parts: list[str]) -> str | None:
-    for part in parts:
-        if not part.strip() or part[-1] in ". ":
-            return "each part of the path needs a name, which may not end with a dot or a space"
-        if _FORBIDDEN.search(part):
-            return 'a name may not have control characters or <>:"|?*\\ in it'
-        if is_device(part):
-            return f"Windows keeps the name {part!r} for a device"
-        if len(part.encode()) > _LONGEST_PART:
-            return f"a name may have at most {_LONGEST_PART} bytes"
-    return None
+def _check_name(name: str) -> None:
+    if not name.strip() or name[-1] in ". ":
+        raise ValueError("each part of the path needs a name, which may not end with a dot or a space")
+    if _FORBIDDEN.search(name):
+        raise ValueError('a name may not have control characters or <>:"|?*\\ in it')
+    if is_device(name):
+        raise ValueError(f"Windows keeps the name {name!r} for a device")
+    if len(name.encode()) > _LONGEST_PART:
+        raise ValueError(f"a name may have at most {_LONGEST_PART} bytes")

@@ -2,15 +2,20 @@
 
 import errno
 import os
-from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from .filenames import check_directory, check_pattern, fill
-from .records import Record, Request
+from .formats import FORMATS
+from .records import Record
 
-_APPEND = os.O_WRONLY | os.O_APPEND
+LOG_DIR = {{ cookiecutter.log_directory | literal }}
+FILENAME_PATTERN = {{ cookiecutter.filename_pattern | literal }}
+LOG_FORMAT = {{ cookiecutter.log_format | literal }}
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # follow no link, wait for no pipe, translate no newline
     _APPEND |= getattr(os, _name, 0)
 
@@ -22,73 +27,93 @@ class LogFile:
     open. No fsync: what was recorded survives the process, not a power cut.
 
     Args:
-        log_dir: the directory. What is missing of it is made, for its owner alone.
-        filename_pattern: decides which requests share a file.
-        format_record: returns a record as text that ends with a newline.
+        log_dir: directory of the files. What is missing of it is made, for its owner alone.
+        filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`;
+            requests that it gives the same name share a file.
+        log_format: "text" for people or "jsonl" for programs.
+
+    Attributes:
+        log_dir: the directory, absolute.
+        filename_pattern: the pattern.
 
     Raises:
-        ValueError: the directory or the pattern cannot work.
+        ValueError: the directory, the pattern or the format cannot work.
     """
 
-    def __init__(self, log_dir: str, filename_pattern: str, format_record: Callable[[Record], str]) -> None:
-        check_directory(log_dir)
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] = LOG_DIR,
+        filename_pattern: str = FILENAME_PATTERN,
+        log_format: str = LOG_FORMAT,
+    ) -> None:
+        if log_format not in [*FORMATS]:
+            raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
         check_pattern(filename_pattern)
-        self._log_dir = os.path.abspath(os.path.expanduser(log_dir))
-        self._pattern = filename_pattern
-        self._format_record = format_record
-        # As long as a request is under way: its name is made once, and thousands of them leave nothing behind.
-        self._places: WeakKeyDictionary[Request, tuple[str, list[str]]] = WeakKeyDictionary()
+        self.log_dir = _absolute(log_dir)
+        self.filename_pattern = filename_pattern
+        self._format = FORMATS[log_format]
+        self._find_path = lru_cache(maxsize=1_000)(self._fill)  # a request has several records
 
     def __call__(self, record: Record) -> None:
         """Append `record`. Raises `OSError` that names the file when the disk refuses."""
-        place = self._places.get(record.request)
-        if place is None:
-            place = self._places[record.request] = self._find_place(record.request)
-        path, folders = place
-        data = self._format_record(record).encode()
+        folders, path = self._find_path(record.started_at, record.collection, record.request_id)
+        data = self._format(record).encode()
         try:
             for folder in folders:
                 if os.path.islink(folder):
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            _append(path, data, is_first=record.kind == "request_start")
+            try:
+                _append(path, data)
+            except FileNotFoundError:
+                _make_folder(os.path.dirname(path))
+                _append(path, data)
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from error
 
-    def path_of(self, request: Request) -> str:
-        """Return the absolute path of the file for `request`."""
-        return self._find_place(request)[0]
+    def path_of(self, record: Record) -> str:
+        """Return the absolute path of the file for `record`."""
+        return self._find_path(record.started_at, record.collection, record.request_id)[1]
 
-    def _find_place(self, request: Request) -> tuple[str, list[str]]:
-        """Return the path of the file, and of each folder between it and the directory."""
-        parts = fill(self._pattern, request.started_at, request.collection, request.request_id)
-        *folders, path = accumulate([self._log_dir, *parts], os.path.join)
-        return path, folders[1:]
+    def _fill(self, *request: Any) -> tuple[list[str], str]:
+        """Return the folders between the directory and the file of a request, and the file."""
+        *folders, path = accumulate([self.log_dir, *fill(self.filename_pattern, *request)], os.path.join)
+        return folders[1:], path
 
 
-def _append(path: str, data: bytes, is_first: bool) -> None:
-    file, is_new = _open(path, is_first)
+def _absolute(log_dir: str | os.PathLike[str]) -> str:
+    if not isinstance(log_dir, str | os.PathLike):
+        raise ValueError(f"log_dir {log_dir!r}: a path; for example 'logs'")
+    check_directory(os.fspath(log_dir))
+    path = os.path.expanduser(os.fspath(log_dir))
+    if path.startswith("~"):
+        raise ValueError(f"log_dir {log_dir!r}: nobody knows that home directory here; for example '/var/log/ask'")
     try:
-        if is_new and hasattr(os, "fchmod"):
-            os.fchmod(file, 0o600)  # whatever the umask
-        written = os.write(file, data)
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ValueError(f"log_dir {log_dir!r}: the working directory was deleted; for example '/var/log/ask'") from None
+
+
+def _append(path: str, data: bytes) -> None:
+    opened: list[int] = []  # where each descriptor is before a signal handler can raise
+    try:
+        opened.extend(map(os.open, [path], [_APPEND], [0o600]))
+        written = os.write(opened[0], data)
         if written < len(data):
-            _take_back(file, written)
+            with suppress(OSError):
+                _blank(path, opened, written)
             raise OSError(errno.ENOSPC, f"room for {written} of {len(data)} bytes only")
     finally:
-        os.close(file)
+        for file in opened:
+            os.close(file)
 
 
-def _open(path: str, is_first: bool) -> tuple[int, bool]:
-    """Open a file to append to it, and tell whether it is new, as it probably is for the first record of a request."""
-    try:
-        if is_first:
-            return os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o600), True
-        return os.open(path, _APPEND), False
-    except FileExistsError:
-        return os.open(path, _APPEND), False
-    except FileNotFoundError:
-        _make_folder(os.path.dirname(path))
-        return os.open(path, _APPEND | os.O_CREAT, 0o600), True
+def _blank(path: str, opened: list[int], written: int) -> None:
+    """Turn a record that was cut short into an empty line, in place: others may have appended behind it."""
+    end = os.lseek(opened[0], 0, os.SEEK_CUR)
+    opened.extend(map(os.open, [path], [_APPEND & ~(os.O_APPEND | os.O_CREAT)]))
+    if written and os.path.samestat(*map(os.fstat, opened)):
+        os.lseek(opened[1], end - written, os.SEEK_SET)
+        os.write(opened[1], b" " * (written - 1) + b"\n")
 
 
 def _make_folder(folder: str) -> None:
@@ -98,11 +123,3 @@ def _make_folder(folder: str) -> None:
     _make_folder(parent)
     with suppress(FileExistsError):  # another process was faster
         os.mkdir(folder, 0o700)
-        os.chmod(folder, 0o700)  # whatever the umask
-
-
-def _take_back(file: int, written: int) -> None:
-    """Remove a record that was cut short, so that the next one starts on a line of its own."""
-    end = os.lseek(file, 0, os.SEEK_CUR)
-    if os.fstat(file).st_size == end:  # nobody has appended behind it
-        os.ftruncate(file, end - written)

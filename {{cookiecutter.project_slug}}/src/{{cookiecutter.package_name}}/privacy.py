@@ -1,120 +1,133 @@
-"""What may be in a record: the privacy switches live here and nowhere else."""
+"""What may be in a record: one table, the switches and the mask live here and nowhere else."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
 
-from .limits import Limits, Path, PlainCopy
-from .records import Data
-from .values import Plain
+from .errors import with_causes
+from .plain import PlainCopy
+from .records import Data, Opening
 
 WITHHELD = "[withheld]"
 
-# What is the same object of one of these as before is not new. (db-ally's prompts are tuples; it changes none.)
-_FIXED = (str, int, float, bool, tuple, type(None))
+_MOST_ERRORS = 20  # of one record
+_SHORT = 3_000  # characters of what a summary starts with
+_UNCHANGING = (str, int, float, bool, tuple, type(None))  # all else can change and stay the same object
 
-# What a field can hold. A prompt can quote rows and earlier answers, an error the SQL and its
-# literals, a `repr` anything: such a field is recorded only while both switches are on.
-_METADATA: frozenset[str] = frozenset()
-_INPUTS = frozenset({"inputs"})
-_OUTPUTS = frozenset({"outputs"})
-_BOTH = _INPUTS | _OUTPUTS
+# The switches that have to be on for a field to be recorded, by what it can hold. An error can quote the SQL and its
+# literals, a `repr` anything, a prompt rows and earlier answers: that is both what users typed and what came of it.
+METADATA: frozenset[str] = frozenset()
+INPUT = frozenset({"record_inputs"})
+OUTPUT = frozenset({"record_outputs"})
+BOTH = INPUT | OUTPUT
+PROMPT = BOTH | {"record_prompts"}
 
-# Every field of db-ally's classes. Any other field, as of an event of the application, counts as both.
-CONTENT: dict[type, dict[str, frozenset[str]]] = {
-    RequestStart: {"collection_name": _METADATA, "question": _INPUTS},
-    LLMEvent: {
-        "type": _METADATA,
-        "prompt": _BOTH,
-        "response": _OUTPUTS,
-        "completion_tokens": _METADATA,
-        "prompt_tokens": _METADATA,
-        "total_tokens": _METADATA,
-    },
-    SimilarityEvent: {"store": _BOTH, "fetcher": _BOTH, "input_value": _BOTH, "output_value": _OUTPUTS},
+# Every field of db-ally's classes, in the order of records. Any other field counts as both until it is declared.
+_DBALLY: dict[type, dict[str, frozenset[str]]] = {
+    RequestStart: {"collection_name": METADATA, "question": INPUT},
+    LLMEvent: {"type": METADATA, "prompt": PROMPT, "response": OUTPUT}
+    | dict.fromkeys(["prompt_tokens", "completion_tokens", "total_tokens"], METADATA),
+    SimilarityEvent: {"store": BOTH, "fetcher": BOTH, "input_value": BOTH, "output_value": OUTPUT},
     FallbackEvent: {
-        "triggering_collection_name": _METADATA,
-        "triggering_view_name": _OUTPUTS,  # all that the model said, if that is no view's name
-        "fallback_collection_name": _METADATA,
-        "error_description": _BOTH,
+        "triggering_collection_name": METADATA,
+        "triggering_view_name": OUTPUT,  # all that the model said, if that is no view's name
+        "fallback_collection_name": METADATA,
+        "error_description": BOTH,
     },
-    RequestEnd: {"result": _BOTH},  # but it is looked into, field by field
-    ExecutionResult: {
-        "textual_response": _OUTPUTS,
-        "view_name": _METADATA,
-        "execution_time": _METADATA,
-        "execution_time_view": _METADATA,
-        "context": _OUTPUTS,
-        "results": _OUTPUTS,  # last: the rows take what the record has room for
-    },
+    RequestEnd: {"result": BOTH},  # but it is looked into, field by field:
+    ExecutionResult: {"textual_response": OUTPUT, "view_name": METADATA}
+    | {"execution_time": METADATA, "execution_time_view": METADATA, "context": OUTPUT}
+    | {"results": OUTPUT},  # last: the rows take what the record has room for
 }
+CONTENT = dict(_DBALLY)
+
+
+def declare(event_class: type, **content: frozenset[str]) -> None:
+    """Say at any time what fields of an event class of yours hold: `declare(CacheEvent, key=INPUT, hits=METADATA)`.
+
+    Raises:
+        ValueError: it is none of `METADATA`, `INPUT`, `OUTPUT`, `BOTH` and `PROMPT`.
+    """
+    for name, holds in content.items():
+        if holds not in (METADATA, INPUT, OUTPUT, BOTH, PROMPT):
+            raise ValueError(f"{name} {holds!r}: METADATA, INPUT, OUTPUT, BOTH or PROMPT; for example {name}=INPUT")
+    CONTENT[event_class] = CONTENT.get(event_class, {}) | content
+    _declared.cache_clear()
 
 
 class Policy:
     """Decides what of db-ally's objects goes into a record.
 
     Args:
-        record_inputs: whether questions and what else users typed may be recorded.
-        record_outputs: whether responses, rows and SQL may be recorded.
-        limits: how much of them.
+        switches: the names of those that are on.
+        mask: from text to text; `None` for no change.
+        max_chars: characters that one record may hold; `None` for any number.
     """
 
-    def __init__(self, record_inputs: bool, record_outputs: bool, limits: Limits) -> None:
-        self._allowed = (_INPUTS if record_inputs else _METADATA) | (_OUTPUTS if record_outputs else _METADATA)
-        self._limits = limits
+    def __init__(self, switches: frozenset[str], mask: Callable[[str], str] | None, max_chars: int | None) -> None:
+        self._switches = switches
+        self._mask = mask and partial(_masked, mask)
+        self._max_chars = max_chars
 
-    def describe(
-        self, source: object, before: Mapping[str, object], known: Data
-    ) -> tuple[Data | None, Mapping[str, int]]:
-        """Return what is new in `source`, or what it is if it is an error, and what was cut of that.
+    def copier(self, most: int = sys.maxsize) -> PlainCopy:
+        """Return what copies the values of one record, at `most` so many characters of them."""
+        return PlainCopy(min(most, self._max_chars or sys.maxsize), self._mask)
 
-        New is a field that is not what it was `before`, and of which `known`, the record of that, says something else.
-        """
-        copier = PlainCopy(self._limits)
-        if source is None:
-            return None, copier.cut
-        if isinstance(source, BaseException):
-            message = self._plain(source, self._allowed >= _BOTH, copier, ("message",))
-            return {"type": type(source).__name__, "message": message}, copier.cut
+    def opening(self, request: RequestStart, labels: dict[str, object]) -> Opening:
+        """Return what the summary of a request starts with."""
+        short = self.copier(_SHORT)
+        question = self.data(request, {}, short)["question"]
+        kept = {str(name): short.copy(value, "labels", str(name)) for name, value in labels.items()}
+        return Opening(PlainCopy(None, self._mask).text(str(request.collection_name)), question, kept)
+
+    def data(self, source: object, seen: Mapping[str, object], copier: PlainCopy, *path: str) -> Data:
+        """Return the fields of `source` that are not `None`, nor what was `seen` of them before."""
         data: Data = {}
         for name, value, is_allowed in self._fields(source):
-            if value is before.get(name, known.get(name)) and type(value) in _FIXED:
-                continue
-            left, cut = copier.left, dict(copier.cut)
-            plain = self._plain(value, is_allowed, copier, (name,))
-            if plain == known.get(name):
-                copier.left, copier.cut = left, cut  # it takes no room
+            if value is seen.get(name) and (type(source) in _DBALLY or type(value) in _UNCHANGING):
+                continue  # db-ally puts other objects into its own events, and changes none of them
+            if issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
+                data[name] = self.data(value, {}, copier, name)
             else:
-                data[name] = plain
-        return data, copier.cut
+                data[name] = copier.copy(value, *path, name) if is_allowed or value is None else WITHHELD
+        return data
 
-    def _plain(self, value: object, is_allowed: bool, copier: PlainCopy, path: Path) -> Plain:
-        if value is None:
-            return None
-        if len(path) == 1 and issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
-            return {name: self._plain(part, may, copier, (*path, name)) for name, part, may in self._fields(value)}
-        if not is_allowed:
-            return WITHHELD
-        return copier.copy(value, path)
+    def error(self, error: BaseException, copier: PlainCopy) -> Data:
+        """Return type and message of `error`, and under `causes` those of what led to it, outermost first."""
+        is_allowed = self._switches >= BOTH
+        errors: list[Data] = [
+            {"type": type(each).__name__, "message": copier.copy(each, "error") if is_allowed else WITHHELD}
+            for each in with_causes(error)[:_MOST_ERRORS]
+        ]
+        return errors[0] | {"causes": [*errors[1:]]}
 
     def _fields(self, source: object) -> Iterator[tuple[str, object, bool]]:
         """Yield the name of each field, its value, and whether it may be recorded, in the order of records."""
-        declared = _declared(type(source), self._allowed)  # type: ignore[arg-type]  # see limits.py
+        declared = _declared(type(source), self._switches)  # type: ignore[arg-type]  # see plain.py
         for name in declared | getattr(source, "__dict__", {}):
             try:
                 value = getattr(source, name, None)
             except Exception as error:  # the application's own objects may raise anything
                 value = f"<{name}: {type(error).__name__} when read>"
-            yield name, value, declared.get(name, self._allowed >= _BOTH)
+            yield name, value, declared.get(name, self._switches >= BOTH)
+
+
+def _masked(mask: Callable[[str], str], text: str) -> str:
+    try:
+        masked = mask(text)
+    except Exception:  # whatever it is, its message could quote the text
+        return WITHHELD
+    return masked if type(masked) is str else WITHHELD
 
 
 @lru_cache(maxsize=256)
-def _declared(source: type[Any], allowed: frozenset[str]) -> dict[str, bool]:
-    known = next((CONTENT[base] for base in source.__mro__ if base in CONTENT), {})
-    declared = fields(source) if is_dataclass(source) else ()
-    content = known | {field.name: _BOTH for field in declared if field.name not in known}
-    return {name: holds <= allowed for name, holds in content.items()}
+def _declared(source: type[Any], switches: frozenset[str]) -> dict[str, bool]:
+    """Return which fields of a class may be recorded, in the order of records."""
+    known = {name: holds for base in reversed(source.__mro__) for name, holds in CONTENT.get(base, {}).items()}
+    names = [*known, *(field.name for field in (fields(source) if is_dataclass(source) else ()))]
+    return {name: known.get(name, BOTH) <= switches for name in names}

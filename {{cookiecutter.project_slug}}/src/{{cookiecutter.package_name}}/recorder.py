@@ -1,98 +1,141 @@
-"""The one place where records are made, and where a failure to record is kept from the users."""
+"""db-ally's callbacks made records, and handed to a sink; a failure to record stays here."""
 
-import threading
+import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from datetime import UTC, datetime
-from inspect import iscoroutine, iscoroutinefunction
-from itertools import islice
+from functools import partial
+from inspect import iscoroutinefunction
 
+from dbally.audit.event_handlers.base import EventHandler
+from dbally.audit.events import Event, RequestEnd, RequestStart
+
+from .blocks import current_block
 from .contexts import EventContext, RequestContext
-from .losses import Losses
+from .delivery import Delivery
+from .errors import asking_frame
+from .plain import PlainCopy
 from .privacy import Policy
-from .records import Kind, Record
+from .records import Data, Kind, Record
 
-_MAX_OPEN = 1_000  # events that the record of a failed request names
+_HOST = socket.gethostname()
 
 
-class Recorder:
-    """Makes a record of what happened to a request or an event, and hands it to the sink.
+class Recorder(EventHandler[RequestContext, EventContext]):
+    """Records every request; one object serves all collections, tasks, threads and event loops.
+
+    A callback's record is handed to the sink before the callback returns.
 
     Args:
-        sink: called with each record.
-        policy: decides what goes into a record.
-        raise_errors: raise what goes wrong, except in records of failures: there the request's own error counts.
-
-    Attributes:
-        losses: the records that could not be recorded.
+        sink: called with each record, in whatever thread it comes from.
+        record_inputs: record questions, prompts and looked-up values.
+        record_prompts: record what the model is asked, half of all bytes.
+        record_outputs: record responses, rows and SQL. What can quote inputs and outputs, as errors can, needs both.
+        mask: from text to text, for every text that comes from outside, before it is cut. Numbers are not masked.
+        max_chars: characters of data in one record; `None` for any number.
+        raise_errors: let a failure to record fail the request, from its start on.
 
     Raises:
-        ValueError: the sink cannot be called, or would return before it has done its work.
+        ValueError: the configuration cannot work.
     """
 
-    def __init__(self, sink: Callable[[Record], object], policy: Policy, raise_errors: bool) -> None:
-        if not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__):
-            raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
-        self.losses = Losses()
-        self._sink = sink
-        self._policy = policy
-        self._raise_errors = raise_errors
-        self._pending = _Pending()
+    def __init__(
+        self,
+        sink: Callable[[Record], object],
+        *,
+        record_inputs: bool = True,
+        record_prompts: bool = True,
+        record_outputs: bool = True,
+        mask: Callable[[str], str] | None = None,
+        max_chars: int | None = 150_000,
+        raise_errors: bool = False,
+    ) -> None:
+        switches = {"record_inputs": record_inputs, "record_prompts": record_prompts, "record_outputs": record_outputs}
+        _check(mask, max_chars, switches | {"raise_errors": raise_errors})
+        self._policy = Policy(frozenset(name for name, is_on in switches.items() if is_on), mask, max_chars)
+        self._deliver = Delivery(sink, raise_errors)
 
-    def record(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> None:
-        """Record what db-ally says in `source`, or the error that it is; or count the record as lost.
+    @property
+    def lost_records(self) -> int:
+        """How many records could not be recorded, and the failure was not raised."""
+        return self._deliver.losses.count
 
-        The garbage collector can end a failed request, which calls this, while the sink is at work: then
-        that record waits until the sink is through, so that no thread enters a sink twice.
-        """
-        pending = self._pending
-        if pending.records is not None:
-            pending.records.append((kind, request, event, source))
-            return
-        pending.records = []
-        try:
-            self._record(kind, request, event, source)
-        finally:
-            waiting, pending.records = pending.records, None
-            for late in waiting:
-                self.record(*late)
+    async def request_start(self, user_request: RequestStart) -> RequestContext:
+        """Record the collection and the question."""
+        block = current_block.get()
+        report = self._report if block is None or block.is_recorded else _ignore
+        opening = self._policy.opening(user_request, block.labels if block else {})
+        request = RequestContext(report, opening, asking_frame())
+        request.start(user_request)
+        if block:
+            block.add(request)
+        return request
 
-    def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> None:
-        try:
-            record = self._make(kind, request, event, source)
-            if iscoroutine(coroutine := self._sink(record)):
-                coroutine.close()
-                raise TypeError(f"sink {self._sink!r} returned a coroutine, which nobody awaits")
-        except Exception as failure:  # whatever it is: the user's request comes first
-            if self._raise_errors and not kind.endswith("_failed"):
-                raise
-            self.losses.add(failure)
-            failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
-            return
-        if event and kind == "event_start":
-            event.known, event.before = record.data or {}, dict(getattr(source, "__dict__", ()))
-        self.losses.end()
+    async def event_start(self, event: Event, request_context: RequestContext) -> EventContext:
+        """Record what the event starts with."""
+        return request_context.start_event(event)
 
-    def _make(self, kind: Kind, request: RequestContext, event: EventContext | None, source: object) -> Record:
-        elapsed = time.perf_counter() - (event or request).started
-        before, known = (event.before, event.known) if event else ({}, {})
-        said, cut = self._policy.describe(source, before, known)
-        is_failure = kind.endswith("_failed")
+    async def event_end(
+        self, event: Event | None, request_context: RequestContext, event_context: EventContext
+    ) -> None:
+        """Record what the event ends with; `None` where db-ally has nothing to say."""
+        event_context.end("event_end", event)
+
+    async def request_end(self, output: RequestEnd, request_context: RequestContext) -> None:
+        """Record the result."""
+        request_context.end("request_end", output)
+
+    def _report(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
+        return self._deliver(partial(self._make, kind, request, event, outcome), not kind.endswith("_failed"))
+
+    def _make(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> Record:
+        now, elapsed = datetime.now(UTC), round(time.perf_counter() - (event or request).started, 6)
+        copier, error, data, summary = self._policy.copier(), None, None, None
+        if isinstance(outcome, BaseException):
+            error = self._policy.error(outcome, copier)
+        elif outcome is not None:
+            data = self._policy.data(outcome, event.seen if event else {}, copier)
+        if event is None and kind != "request_start":
+            summary = request.opening._asdict() | _found(outcome, copier) | request.usage
+        event_id, name, step = (event.event_id, event.event, event.step) if event else (None, None, None)
         return Record(
-            time=datetime.now(UTC),
-            request=request.request,
+            time=now,
             kind=kind,
-            event_id=event.event_id if event else None,
-            event=type(event.event).__name__ if event else None,
+            request_id=request.request_id,
+            collection=request.opening.collection,
+            started_at=request.started_at,
+            labels=request.opening.labels,
+            process=f"{_HOST}:{os.getpid()}",
+            event_id=event_id,
+            event=name,
+            step=step,
             elapsed=None if kind.endswith("_start") else elapsed,
-            error=said if is_failure else None,
-            data=None if is_failure else said,
-            cut=cut,
-            open_events=dict(islice(request.unended.items(), _MAX_OPEN)) if kind == "request_failed" else None,
+            error=error,
+            data=data,
+            summary=summary,
+            open_events=([*request.open_events.values()] or None) if kind == "request_failed" else None,
+            cut=copier.cut or None,
         )
 
 
-class _Pending(threading.local):
-    """What a thread has to record when its sink is through; `None` while its sink is not at work."""
+def _found(output: object, copier: PlainCopy) -> Data:
+    """Return what the summary of a request says of its result."""
+    result = getattr(output, "result", None)
+    view, rows = getattr(result, "view_name", None), getattr(result, "results", None)
+    found = {"view": copier.copy(view, "view"), "rows": len(rows) if isinstance(rows, Sized) else None}
+    return {name: value for name, value in found.items() if value is not None}
 
-    records: list[tuple[Kind, RequestContext, EventContext | None, object]] | None = None
+
+def _ignore(kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
+    return True  # within `unrecorded`
+
+
+def _check(mask: object, max_chars: object, switches: dict[str, bool]) -> None:
+    if mask is not None and (not callable(mask) or iscoroutinefunction(mask)):
+        raise ValueError(f"mask {mask!r}: a function from text to text; for example str.lower")
+    if max_chars is not None and (type(max_chars) is not int or max_chars < 1):
+        raise ValueError(f"max_chars {max_chars!r}: a whole number above zero or None; for example 100000")
+    for name, value in switches.items():
+        if type(value) is not bool:  # "false" from an environment variable would count as true
+            raise ValueError(f"{name} {value!r}: True or False; for example False")

@@ -1,23 +1,42 @@
 """What a record is."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from importlib.metadata import version
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from .values import Plain
+from dbally.audit.events import Event, LLMEvent
+from dbally.iql_generator import prompt as iql
+from dbally.nl_responder import prompts as nl
+from dbally.prompt.template import PromptTemplate
+from dbally.view_selection.prompt import VIEW_SELECTION_TEMPLATE
+from dbally.views.freeform.text2sql.prompt import SQL_GENERATION_TEMPLATE
+
+from .plain import Plain
 
 Kind = Literal["request_start", "event_start", "event_end", "event_failed", "request_end", "request_failed"]
 Data: TypeAlias = dict[str, Plain]
 
+_VERSIONS: Data = {"version": 1, "dbally": version("dbally")}  # the first is that of a record's keys
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
-class Request:
-    """What identifies a request: 32 hex digits, its collection, and when it started (UTC)."""
+_TEMPLATES: dict[str, PromptTemplate[Any]] = {
+    "view selection": VIEW_SELECTION_TEMPLATE,
+    "filter decision": iql.FILTERING_DECISION_TEMPLATE,
+    "filters": iql.FILTERS_GENERATION_TEMPLATE,
+    "aggregation decision": iql.AGGREGATION_DECISION_TEMPLATE,
+    "aggregation": iql.AGGREGATION_GENERATION_TEMPLATE,
+    "text-to-SQL": SQL_GENERATION_TEMPLATE,
+    "answer": nl.NL_RESPONSE_TEMPLATE,
+    "explanation": nl.QUERY_EXPLANATION_TEMPLATE,
+}
+_STARTS = [(template.chat[0]["content"].partition("{")[0], step) for step, template in _TEMPLATES.items()]
 
-    request_id: str
+
+class Opening(NamedTuple):
+    """What a summary starts with: the collection that is asked, and question and labels in short."""
+
     collection: str
-    started_at: datetime
+    question: Plain
+    labels: Data
 
 
 class Record(NamedTuple):
@@ -25,45 +44,65 @@ class Record(NamedTuple):
 
     Attributes:
         time: when, UTC.
-        request: the request it happened to.
+        request_id: 32 hex digits.
         kind: what happened.
+        collection: the name of what is asked.
+        started_at: when the request started, UTC.
+        labels: what `recording` was given around the request.
+        process: host and process id.
         event_id: number of the event within its request, from 1; `None` for the request itself.
         event: class name of the event.
+        step: for a call of the model what it is for, where that is known.
         elapsed: seconds from the start of the event or the request to this record, from a monotonic clock.
-        error: `type` and `message` of what made it fail; `None` where db-ally hides it.
+        error: `type`, `message` and `causes` of what made it fail. `None` where db-ally does not let us know: then it
+            may have failed some time before this record, so that `elapsed` is an upper bound.
         data: db-ally's own fields, as plain data; an end leaves out what its start holds.
-        cut: paths in `data` that were cut to the limits, with their whole size.
-        open_events: with `request_failed`, the events that started and never ended, failed ones included.
+        summary: with the last record of a request, all of it in short.
+        open_events: with `request_failed`, `event_id` and step or class name of events that neither ended nor failed.
+        cut: what was too long, with its whole size in characters or entries.
     """
 
     time: datetime
-    request: Request
+    request_id: str
     kind: Kind
+    collection: str
+    started_at: datetime
+    labels: Data
+    process: str
     event_id: int | None = None
     event: str | None = None
+    step: str | None = None
     elapsed: float | None = None
     error: Data | None = None
     data: Data | None = None
-    cut: Mapping[str, int] | None = None
-    open_events: Mapping[int, str] | None = None
+    summary: Data | None = None
+    open_events: list[Plain] | None = None
+    cut: dict[str, int] | None = None
 
     def as_dict(self) -> Data:
-        """Return the record as JSON shows it: the keys that belong to its kind, in a fixed order."""
+        """Return the record as both formats show it: the keys that belong to its kind, in a fixed order."""
         row: Data = {
-            "time": self.time.isoformat(timespec="microseconds"),
-            "request_id": self.request.request_id,
+            "time": self.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "request_id": self.request_id,
             "kind": self.kind,
         }
-        if self.event_id is not None:
-            row["event_id"], row["event"] = self.event_id, self.event
-        if self.elapsed is not None:
-            row["elapsed"] = round(self.elapsed, 6)
-        if self.kind.endswith("_failed"):
-            row["error"] = self.error
-        else:
-            row["data"] = self.data
-        if self.open_events is not None:
-            row["open_events"] = [{"event_id": number, "event": name} for number, name in self.open_events.items()]
-        if self.cut:
-            row["cut"] = dict(self.cut)
-        return row
+        if self.kind == "request_start":
+            row |= _VERSIONS | {"process": self.process} | ({"labels": self.labels} if self.labels else {})
+        required = "error" if self.kind.endswith("_failed") else "data"
+        optional: tuple[Any, ...] = self[_FIXED:]
+        return row | {
+            name: value
+            for name, value in zip(self._fields[_FIXED:], optional, strict=True)
+            if value is not None or name == required
+        }
+
+
+_FIXED = Record._fields.index("event_id")  # the keys from here on are there where they say something
+
+
+def step_of(event: Event) -> str | None:
+    """Return what a call of the model is for, where the first message of its prompt comes from a template of db-ally's."""
+    prompt = event.prompt if isinstance(event, LLMEvent) else None
+    first = prompt[0] if isinstance(prompt, list) and prompt else None
+    text = first.get("content") if isinstance(first, dict) else None
+    return next((step for start, step in _STARTS if text.startswith(start)), None) if isinstance(text, str) else None

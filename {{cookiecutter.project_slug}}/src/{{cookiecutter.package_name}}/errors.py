@@ -1,0 +1,74 @@
+"""What an exception tells: what led to it, and what it ended."""
+
+import gc
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from dbally.audit.event_tracker import EventTracker
+from dbally.views.exceptions import ViewExecutionError
+
+_TRACKER = EventTracker.request_start.__code__
+_UNWINDING = "_AsyncGeneratorContextManager.__aexit__"  # of contextlib: an error leaves db-ally's `track_event` through it
+
+
+def with_causes(error: BaseException, also_suppressed: bool = False) -> list[BaseException]:
+    """Return `error` and what led to it, outermost first, each once.
+
+    That are the members of a group; in an error of a view, the reasons that db-ally keeps in
+    `iql.filters` and `iql.aggregation`; and its cause or, unless that is suppressed, its context.
+    """
+    found: dict[int, BaseException] = {}
+    waiting = [error]
+    while waiting:
+        error = waiting.pop()
+        if id(error) not in found:
+            found[id(error)] = error
+            chained = error.__cause__ or (error.__context__ if also_suppressed or not error.__suppress_context__ else None)
+            members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+            hidden = (error.iql.aggregation, error.iql.filters) if isinstance(error, ViewExecutionError) else ()
+            waiting += [each for each in (chained, *reversed(members), *hidden) if isinstance(each, BaseException)]
+    return [*found.values()]
+
+
+def error_of(frame_id: int, error: BaseException) -> BaseException | None:
+    """Return the error of what ran in a frame if `error`, or what led to it, has unwound that frame.
+
+    It is `error` itself, but not a group, which can hold the errors of others, or one that suppresses its context.
+    """
+    unwound = (each for each in with_causes(error, also_suppressed=True) if frame_id in map(id, _frames(each)))
+    found = next(unwound, None)
+    is_its_own = not isinstance(error, BaseExceptionGroup) and any(each is found for each in with_causes(error))
+    return error if is_its_own else found
+
+
+def asking_frame() -> int:
+    """Return the `id` of the frame that is unwound when the request fails that the tracker starts now."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame and frame.f_code is not _TRACKER:
+        frame = frame.f_back
+    return id(frame and frame.f_back)
+
+
+def unwinding_error(dropped: object) -> BaseException | None:
+    """Return the error that made db-ally drop an object, if one did; to be called in its `__del__`.
+
+    Any other exception in flight is not its own, as where the garbage collector drops it. On CPython 3.11
+    and later, `sys.exc_info` tells the error while it unwinds.
+    """
+    is_unwinding = sys._getframe(2).f_code.co_qualname == _UNWINDING and not gc.is_finalized(dropped)
+    return sys.exc_info()[1] if is_unwinding else None
+
+
+def is_from_signal(error: BaseException) -> bool:
+    """Return whether a signal handler of the application raised it, as for a time limit of its own."""
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame in _frames(error))
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    traceback = error.__traceback__
+    while traceback:
+        yield traceback.tb_frame
+        traceback = traceback.tb_next

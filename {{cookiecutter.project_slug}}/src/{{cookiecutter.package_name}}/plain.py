@@ -1,0 +1,130 @@
+"""Any value made plain: what strict JSON, and any other destination, can hold, as far as a record has room for it."""
+
+import re
+import sys
+from collections import UserString
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from datetime import date, time
+from decimal import Decimal
+from functools import lru_cache
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+
+_COST = 16  # characters that a value counts for, beside those of its text
+_DEEPEST = 32  # containers inside containers; one that contains itself ends here too
+_WIDEST_INT = 64  # bits; some readers of JSON take no wider one
+_MOST_BYTES = 1_000
+_UNHOLDABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL has no NUL, and UTF-8 no lone surrogate
+
+
+class PlainCopy:
+    """Copies the values of one record until its room is used up.
+
+    Args:
+        room: how many characters the record may hold; `None` for any number.
+        mask: from text to text, for each text and each key before it is cut; it raises nothing.
+
+    Attributes:
+        cut: for each value that did not fit, its path and its whole size: entries or characters.
+    """
+
+    def __init__(self, room: int | None, mask: Callable[[str], str] | None) -> None:
+        self._room = sys.maxsize if room is None else room
+        self._longest = self._room * 2 // 3  # text, so that it leaves room for what comes after it
+        self._mask = mask
+        self.cut: dict[str, int] = {}
+
+    def copy(self, value: Any, *path: str) -> Plain:
+        """Return `value`, which is found at `path`, as plain data. What cannot be read becomes a text that says so."""
+        if type(value) is str:
+            return self.text(value, *path)
+        self._room -= _COST
+        try:
+            make = _maker(type(value))  # type: ignore[arg-type]  # mypy takes classes for unhashable
+            if make is dict or make is list:
+                return self._container(value, make is dict, path)
+            plain: Plain = make(value)
+        except Exception as error:  # the application's own objects may raise anything
+            plain = f"<{type(value).__name__}: {type(error).__name__} when read>"
+        return self.text(plain, *path) if isinstance(plain, str) else plain
+
+    def text(self, text: str, *path: str) -> str:
+        """Return `text`, masked, and cut to what there is room for. NUL and half an emoji become escapes, written out."""
+        if self._mask:
+            text = self._mask(text)
+        size, longest = len(text), max(0, min(self._room, self._longest))
+        if size > longest:
+            text = text[:longest]
+            self._note_cut(path, size)
+        text = _holdable(text)
+        self._room -= _COST + len(text)
+        return text
+
+    def _container(self, value: Any, is_mapping: bool, path: tuple[str, ...]) -> Plain:
+        kept: dict[str, Plain] = {}
+        for key, entry in value.items() if is_mapping else enumerate(value):
+            if self._room <= 0 or len(path) > _DEEPEST:
+                break
+            name = self.text(str(key), *path) if is_mapping else str(key)
+            kept[f"{name}~{len(kept)}" if name in kept else name] = self.copy(entry, *path, name)
+        if len(kept) < len(value):
+            self._note_cut(path, len(value))
+        return kept if is_mapping else list(kept.values())
+
+    def _note_cut(self, path: tuple[str, ...], size: int) -> None:
+        name = ".".join(key[:100] for key in path)[:300]
+        self._room -= len(name)
+        self.cut[name] = size
+
+
+def _holdable(text: str) -> str:
+    with suppress(UnicodeEncodeError):
+        if b"\0" not in text.encode():  # which is faster than to search
+            return text
+    return _UNHOLDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _integer(value: Integral) -> int | str:
+    number = int(value)
+    return number if number.bit_length() < _WIDEST_INT else str(number)
+
+
+def _real(value: Real | Decimal) -> float | str:
+    real = float(value)
+    is_exact = not isinstance(value, Decimal) or Decimal(repr(real)) == value
+    return real if isfinite(real) and is_exact else str(value)
+
+
+def _octets(value: bytes | bytearray | memoryview) -> str:
+    octets = memoryview(value).tobytes()
+    return repr(octets) if len(octets) <= _MOST_BYTES else f"<{type(value).__name__} of {len(octets)}>"
+
+
+def _any(value: Any) -> str:
+    shape = getattr(value, "shape", None)  # of arrays and tables, which may take seconds and many lines to print
+    return f"<{type(value).__name__} of {' x '.join(map(str, shape))}>" if shape else str(value)
+
+
+_MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
+    (str,): str.__str__,
+    (UserString,): str,
+    (bool, type(None)): lambda value: value,
+    (Integral,): _integer,  # NumPy's too
+    (Real, Decimal): _real,
+    (date, time): lambda value: value.isoformat(),
+    (bytes, bytearray, memoryview): _octets,
+    (Mapping,): dict,
+    (Sequence, AbstractSet): list,
+    (object,): _any,
+}
+
+
+@lru_cache(maxsize=256)  # it takes long to ask abstract classes
+def _maker(kind: type[Any]) -> Callable[[Any], Any]:
+    """Return what makes the values of a class plain; for containers, what to copy them to."""
+    return next(make for kinds, make in _MAKERS.items() if issubclass(kind, kinds))
