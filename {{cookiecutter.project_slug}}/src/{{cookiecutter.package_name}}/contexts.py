@@ -1,6 +1,7 @@
 """What a request and an event carry from callback to callback. They notice when db-ally drops them before their end."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from dbally.audit.events import Event, LLMEvent, RequestStart
 
 from .errors import error_of, unwinding_error
 from .plain import Plain
-from .records import Kind, Opening, step_of
+from .privacy import Policy
+from .records import Kind, Opening, Record, step_of
 
 Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], bool]
 
+_HOST = socket.gethostname()
 _MOST_OPEN = 1_000  # events that the record of a failed request names
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -28,6 +31,7 @@ class RequestContext:
             returns whether that was recorded.
         opening: what its summary starts with.
         frame_id: `id` of the frame that its error unwinds.
+        process: host and process id.
         request_id: 32 hex digits.
         started_at: when it started, UTC.
         started: the same in seconds of `time.perf_counter`.
@@ -40,6 +44,7 @@ class RequestContext:
     report: Report
     opening: Opening
     frame_id: int
+    process: str = field(default_factory=lambda: f"{_HOST}:{os.getpid()}")
     request_id: str = field(default_factory=lambda: os.urandom(16).hex())
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
@@ -88,6 +93,35 @@ class RequestContext:
                 tokens = getattr(outcome, name, None)
                 self.usage[name] += tokens if type(tokens) is int else 0
         self.report(kind, self, context, outcome)
+
+
+    def record(self, kind: Kind, event: "EventContext | None", outcome: object, policy: Policy) -> Record:
+        """Return the record of what happened to it, or to an event of it."""
+        copier, error, data, summary = policy.copier(), None, None, None
+        if isinstance(outcome, BaseException):
+            error = policy.error(outcome, copier)
+        elif outcome is not None:
+            data = policy.data(outcome, event.seen if event else {}, copier)
+        if event is None and kind != "request_start":
+            summary = {**self.opening._asdict(), **policy.found(outcome, copier), **self.usage}
+        return Record(
+            datetime.now(UTC),
+            self.request_id,
+            kind,
+            self.opening.collection,
+            self.started_at,
+            self.opening.labels,
+            self.process,
+            event.event_id if event else None,
+            event.event if event else None,
+            event.step if event else None,
+            None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6),
+            error,
+            data,
+            summary,
+            ([*self.open_events.values()] or None) if kind == "request_failed" else None,
+            copier.cut or None,
+        )
 
 
 @dataclass(eq=False)

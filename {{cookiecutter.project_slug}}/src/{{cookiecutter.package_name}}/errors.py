@@ -45,7 +45,7 @@ def error_of(frame_id: int, error: BaseException) -> BaseException | None:
 
 def asking_frame() -> int:
     """Return the `id` of the frame that is unwound when the request fails that the tracker starts now."""
-    frame: FrameType | None = sys._getframe(2)
+    frame = sys._getframe(1).f_back
     while frame and frame.f_code is not _TRACKER:
         frame = frame.f_back
     return id(frame and frame.f_back)
@@ -57,7 +57,8 @@ def unwinding_error(dropped: object) -> BaseException | None:
     Any other exception in flight is not its own, as where the garbage collector drops it. On CPython 3.11
     and later, `sys.exc_info` tells the error while it unwinds.
     """
-    is_unwinding = sys._getframe(2).f_code.co_qualname == _UNWINDING and not gc.is_finalized(dropped)
+    frame = sys._getframe(1).f_back
+    is_unwinding = frame and frame.f_code.co_qualname == _UNWINDING and not gc.is_finalized(dropped)
     return sys.exc_info()[1] if is_unwinding else None
 
 

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from .records import Record
 
@@ -20,21 +21,22 @@ _HARMLESS = bytes({*range(256)} - _HIDDEN_STARTS)
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _to_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
-_IN_HEADLINE = {"time", "request_id", "kind", "version", "dbally", "event_id", "event", "step", "elapsed"}
+_IN_HEADLINE = {"time", "request_id", "kind", "version", "event_id", "event", "step", "elapsed"}
 _LABELS = {"collection_name": "Collection", "textual_response": "Answer", "results": "Output", "sql": "SQL", "iql": "IQL"}
-_UNKNOWN = {"type": "unknown", "message": "put `recording()` around the `ask` to know it", "causes": []}
 _COUNTS = {"rows": "rows", "calls": "calls", "failed_calls": "failed", "total_tokens": "tokens"}
-_SECONDS = ("execution_time", "execution_time_view")
-_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
-_TOLD = ("view_name", *_TOKENS)  # elsewhere in the same record
+_TOKENS = {"prompt_tokens": "prompt", "completion_tokens": "completion", "total_tokens": "total"}
+_TOLD = {"view_name", *_TOKENS}  # elsewhere in the same record
 _ANSWERS = ("answer", "explanation")  # steps whose response the end of the request tells
+_SECONDS = ("execution_time", "execution_time_view")
 _MESSAGE = {"role", "content", "is_example"}  # the keys of a message of a prompt
+_UNKNOWN = {"type": "unknown", "message": "put `recording()` around the `ask` to know it"}
 _DEEPEST = 3  # mappings inside mappings; what is inside more is shown as JSON
 
 
 def format_json(record: Record) -> str:
     """Return the record as one line of strict JSON, newline included: UTF-8 whose every character can be seen."""
-    return _escape(_to_line(record.as_dict())) + "\n"
+    line = _to_line(record.as_dict())
+    return (line if line.isascii() and "\x7f" not in line else _escape(line)) + "\n"
 
 
 def format_text(record: Record) -> str:
@@ -47,74 +49,78 @@ def format_text(record: Record) -> str:
 
 def show(row: Any) -> str:
     """Return what `Record.as_dict` gives, or the JSON of it read again, as `format_text` does."""
-    headline = f"{row['time'][:10]} {row['time'][11:23]} {row['kind']}"
+    gutter, time = row["request_id"][:8], row["time"]
+    headline = f"{gutter} {time[:10]} {time[11:23]} {row['kind']}"
     if "event_id" in row:
         headline += f" {row['event_id']} {_one_line(row.get('step') or row['event'])}"
     if "elapsed" in row:
         is_late = row.get("error", "") is None  # it failed some time before that was known
         headline += f"  Elapsed Time: {'at most ' * is_late}{_seconds(row['elapsed'])}"
-    gutter = f"{row['request_id'][:8]} "
-    return gutter + "\n".join([headline, *_body(row)]).replace("\n", "\n" + gutter) + "\n"
-
-
-def _body(row: Any) -> Iterator[str]:
+    block = _Block([headline], gutter)
     for name, value in row.items():
-        match name:
-            case "dbally":
-                yield f"  Request: {row['request_id']}, db-ally {_one_line(value)}"
-            case "error":
-                yield from _errors(value or _UNKNOWN, row.get("summary", {}).get("question"))
-            case "data":
-                yield from _data(dict(_flat(value or {})), row.get("step"))
-            case "summary":
-                told = [f"{value[key]} {what}" for key, what in _COUNTS.items() if value.get(key)]
-                yield f"  Summary: {', '.join([_one_line(value.get('view', 'no view')), *told])}"
-            case "open_events":
-                yield "  Open: " + ", ".join(f"{each['event_id']} {_one_line(each['event'])}" for each in value)
-            case "cut":
-                yield from (f"  Cut: {_one_line(path)}, {size} in all" for path, size in value.items())
-            case _ if name not in _IN_HEADLINE:
-                yield from _show(_label(name), value)
+        if name == "data":
+            _add_data(block, value or {}, row.get("step"))
+        elif name not in _IN_HEADLINE:
+            for label, text in _told(name, value, row):
+                _add(block, _label(label), text)
+    return "\n".join([*block.lines, ""])
 
 
-def _errors(error: Any, question: str | None) -> Iterator[str]:
-    yield from _show("Question", question)
-    for number, each in enumerate([error, *error["causes"]]):
-        yield from _show("Caused by" if number else "Error", f"{each['type']}: {each['message']}")
+class _Block(NamedTuple):
+    """The lines of a record, and what each starts with."""
+
+    lines: list[str]
+    gutter: str
 
 
-def _data(fields: dict[str, Any], step: str | None) -> Iterator[str]:
-    for name, value in fields.items():
-        if name in _SECONDS:
-            yield f"  {_label(name)}: {_seconds(value)}"
-        elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
-            yield from _show(_label(name), value)
-    if tokens := [f"{fields[name]} {name.removesuffix('_tokens')}" for name in _TOKENS if name in fields]:
-        yield f"  Tokens: {', '.join(tokens)}"
-
-
-def _flat(data: Any) -> Iterator[tuple[str, Any]]:
+def _add_data(block: _Block, data: Any, step: str | None) -> None:
     for name, value in data.items():
-        is_ours = name in ("result", "context") and isinstance(value, dict)
-        yield from _flat(value) if is_ours else [(name, value)]
+        if name in ("result", "context") and isinstance(value, dict):
+            _add_data(block, value, step)
+        elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
+            _add(block, _label(name), _seconds(value) if name in _SECONDS else value)
+    if "total_tokens" in data:
+        _add(block, "Tokens", ", ".join([f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data]))
 
 
-def _show(label: str, value: Any, depth: int = 1) -> Iterator[str]:
+def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
+    """Return what there is to tell of a key, each with its label."""
+    match name:
+        case "dbally":
+            return [("Request", f"{row['request_id']}, db-ally {value}")]
+        case "error":
+            errors = [f"{error['type']}: {error['message']}" for error in ([value, *value["causes"]] if value else [_UNKNOWN])]
+            question = row.get("summary", {}).get("question")
+            return [("Question", question), ("Error", errors[0]), *(("Caused by", error) for error in errors[1:])]
+        case "summary":
+            counts = [f"{value[key]} {what}" for key, what in _COUNTS.items() if value.get(key)]
+            return [("Summary", ", ".join([value.get("view", "no view"), *counts]))]
+        case "open_events":
+            return [("Open", ", ".join(f"{event['event_id']} {event['event']}" for event in value))]
+        case "cut":
+            return [("Cut", f"{path}, {size} in all") for path, size in value.items()]
+    return [(name, value)]
+
+
+def _add(block: _Block, label: str, value: Any, depth: int = 1) -> None:
+    start = f"{block.gutter}   {label}:"
     if isinstance(value, str) and value:
         text = _escape(value)
-        yield f"  {label}:" + (f"\n{text}".replace("\n", "\n| ") if "\n" in text else f" {text}")
+        bar = f"\n{block.gutter} | "
+        block.lines.append(start + bar + text.replace("\n", bar) if "\n" in text else f"{start} {text}")
     elif isinstance(value, dict) and depth < _DEEPEST:
-        for key, item in value.items():
-            yield from _show(f"{label} {_LABELS.get(key) or _one_line(key)}", item, depth + 1)
-    elif isinstance(value, list) and value and all(isinstance(each, dict) and each.keys() == _MESSAGE for each in value):
-        for message in value:
-            yield from _show(f"{label} {_one_line(str(message['role']))}", message["content"], depth + 1)
+        for name, item in value.items():
+            _add(block, f"{label} {_LABELS.get(name) or _one_line(name)}", item, depth + 1)
+    elif isinstance(value, list) and value and all(type(item) is dict and item.keys() == _MESSAGE for item in value):
+        for item in value:
+            _add(block, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
     elif isinstance(value, list) and value:
-        yield "\n".join([f"  {label}:", *(f"  - {_escape(_to_json(item))}" for item in value)])
+        block.lines.extend([start, *[f"{block.gutter}   - {_escape(_to_json(item))}" for item in value]])
     elif value not in (None, "", [], {}):
-        yield f"  {label}: {_escape(_to_json(value))}"
+        block.lines.append(f"{start} {_escape(_to_json(value))}")
 
 
+@lru_cache(maxsize=256)
 def _label(name: str) -> str:
     return _LABELS.get(name) or _one_line(name[:1].upper() + name[1:].replace("_", " "))
 

@@ -18,6 +18,7 @@ LOG_FORMAT = {{ cookiecutter.log_format | literal }}
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # follow no link, wait for no pipe, translate no newline
     _APPEND |= getattr(os, _name, 0)
+_FLAGS, _MODE = (_APPEND,), (0o600,)
 
 
 class LogFile:
@@ -94,26 +95,25 @@ def _absolute(log_dir: str | os.PathLike[str]) -> str:
 
 
 def _append(path: str, data: bytes) -> None:
-    opened: list[int] = []  # where each descriptor is before a signal handler can raise
+    files = [*map(os.open, (path,), _FLAGS, _MODE)]  # in this form no signal handler can raise before they are kept
     try:
-        opened.extend(map(os.open, [path], [_APPEND], [0o600]))
-        written = os.write(opened[0], data)
+        written = os.write(files[0], data)
         if written < len(data):
             with suppress(OSError):
-                _blank(path, opened, written)
+                _blank(path, files, written)
             raise OSError(errno.ENOSPC, f"room for {written} of {len(data)} bytes only")
     finally:
-        for file in opened:
+        for file in files:
             os.close(file)
 
 
-def _blank(path: str, opened: list[int], written: int) -> None:
+def _blank(path: str, files: list[int], written: int) -> None:
     """Turn a record that was cut short into an empty line, in place: others may have appended behind it."""
-    end = os.lseek(opened[0], 0, os.SEEK_CUR)
-    opened.extend(map(os.open, [path], [_APPEND & ~(os.O_APPEND | os.O_CREAT)]))
-    if written and os.path.samestat(*map(os.fstat, opened)):
-        os.lseek(opened[1], end - written, os.SEEK_SET)
-        os.write(opened[1], b" " * (written - 1) + b"\n")
+    end = os.lseek(files[0], 0, os.SEEK_CUR)
+    files += map(os.open, (path,), (_APPEND & ~(os.O_APPEND | os.O_CREAT),))
+    if written and os.path.samestat(*map(os.fstat, files)):
+        os.lseek(files[1], end - written, os.SEEK_SET)
+        os.write(files[1], b" " * (written - 1) + b"\n")
 
 
 def _make_folder(folder: str) -> None:

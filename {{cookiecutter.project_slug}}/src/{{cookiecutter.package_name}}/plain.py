@@ -5,7 +5,6 @@ import sys
 from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from functools import lru_cache
@@ -14,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+Path: TypeAlias = tuple[object, ...]  # the keys that lead to a value
 
 _COST = 16  # characters that a value counts for, beside those of its text
 _DEEPEST = 32  # containers inside containers; one that contains itself ends here too
@@ -39,54 +39,71 @@ class PlainCopy:
         self._mask = mask
         self.cut: dict[str, int] = {}
 
-    def copy(self, value: Any, *path: str) -> Plain:
-        """Return `value`, which is found at `path`, as plain data. What cannot be read becomes a text that says so."""
-        if type(value) is str:
-            return self.text(value, *path)
+    def copy(self, value: Any, name: object, path: Path = ()) -> Plain:
+        """Return the value of that name, inside what `path` leads to, as plain data. If it cannot be read, a text says so."""
+        kind = type(value)
+        if kind is str:
+            return self.text(value, name, path)
         self._room -= _COST
+        if value is None or kind is bool:
+            return value  # type: ignore[no-any-return]
         try:
-            make = _maker(type(value))  # type: ignore[arg-type]  # mypy takes classes for unhashable
-            if make is dict or make is list:
-                return self._container(value, make is dict, path)
+            make = _maker(kind)  # type: ignore[arg-type]  # mypy takes classes for unhashable
+            if make is dict:
+                return self._mapping(value, (*path, name))
+            if make is list:
+                return self._list(value, (*path, name))
             plain: Plain = make(value)
         except Exception as error:  # the application's own objects may raise anything
-            plain = f"<{type(value).__name__}: {type(error).__name__} when read>"
-        return self.text(plain, *path) if isinstance(plain, str) else plain
+            plain = f"<{kind.__name__}: {type(error).__name__} when read>"
+        return self.text(plain, name, path) if isinstance(plain, str) else plain
 
-    def text(self, text: str, *path: str) -> str:
+    def text(self, text: str, name: object, path: Path = ()) -> str:
         """Return `text`, masked, and cut to what there is room for. NUL and half an emoji become escapes, written out."""
         if self._mask:
             text = self._mask(text)
-        size, longest = len(text), max(0, min(self._room, self._longest))
-        if size > longest:
-            text = text[:longest]
-            self._note_cut(path, size)
-        text = _holdable(text)
+        size = len(text)
+        if size > self._room or size > self._longest:
+            text = text[: max(0, min(self._room, self._longest))]
+            self._note_cut((*path, name), size)
+        if "\0" in text or not text.isascii():
+            text = _holdable(text)
         self._room -= _COST + len(text)
         return text
 
-    def _container(self, value: Any, is_mapping: bool, path: tuple[str, ...]) -> Plain:
+    def _mapping(self, value: Mapping[Any, Any], path: Path) -> Plain:
         kept: dict[str, Plain] = {}
-        for key, entry in value.items() if is_mapping else enumerate(value):
-            if self._room <= 0 or len(path) > _DEEPEST:
+        for key, entry in value.items() if len(path) <= _DEEPEST else ():
+            if self._room <= 0:
                 break
-            name = self.text(str(key), *path) if is_mapping else str(key)
-            kept[f"{name}~{len(kept)}" if name in kept else name] = self.copy(entry, *path, name)
+            name = self.text(key if type(key) is str else str(key), "", path)
+            kept[f"{name}~{len(kept)}" if name in kept else name] = self.copy(entry, name, path)
         if len(kept) < len(value):
             self._note_cut(path, len(value))
-        return kept if is_mapping else list(kept.values())
+        return kept
 
-    def _note_cut(self, path: tuple[str, ...], size: int) -> None:
-        name = ".".join(key[:100] for key in path)[:300]
+    def _list(self, value: Sequence[Any] | AbstractSet[Any], path: Path) -> Plain:
+        kept: list[Plain] = []
+        for entry in value if len(path) <= _DEEPEST else ():
+            if self._room <= 0:
+                break
+            kept.append(self.copy(entry, len(kept), path))
+        if len(kept) < len(value):
+            self._note_cut(path, len(value))
+        return kept
+
+    def _note_cut(self, path: Path, size: int) -> None:
+        name = ".".join(str(key)[:100] for key in path)[:300]
         self._room -= len(name)
         self.cut[name] = size
 
 
 def _holdable(text: str) -> str:
-    with suppress(UnicodeEncodeError):
-        if b"\0" not in text.encode():  # which is faster than to search
-            return text
-    return _UNHOLDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    try:
+        is_holdable = b"\0" not in text.encode()  # which is faster than to search
+    except UnicodeEncodeError:
+        is_holdable = False
+    return text if is_holdable else _UNHOLDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _integer(value: Integral) -> int | str:
@@ -113,7 +130,6 @@ def _any(value: Any) -> str:
 _MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
     (str,): str.__str__,
     (UserString,): str,
-    (bool, type(None)): lambda value: value,
     (Integral,): _integer,  # NumPy's too
     (Real, Decimal): _real,
     (date, time): lambda value: value.isoformat(),

@@ -1,7 +1,7 @@
 """What may be in a record: one table, the switches and the mask live here and nowhere else."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -10,7 +10,7 @@ from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStar
 from dbally.collection.results import ExecutionResult
 
 from .errors import with_causes
-from .plain import PlainCopy
+from .plain import Path, PlainCopy
 from .records import Data, Opening
 
 WITHHELD = "[withheld]"
@@ -81,21 +81,33 @@ class Policy:
     def opening(self, request: RequestStart, labels: dict[str, object]) -> Opening:
         """Return what the summary of a request starts with."""
         short = self.copier(_SHORT)
-        question = self.data(request, {}, short)["question"]
-        kept = {str(name): short.copy(value, "labels", str(name)) for name, value in labels.items()}
-        return Opening(PlainCopy(None, self._mask).text(str(request.collection_name)), question, kept)
+        collection = short.text(str(request.collection_name), "collection")
+        question = short.copy(request.question, "question") if self._switches >= INPUT else WITHHELD
+        return Opening(collection, question, {name: short.copy(value, name) for name, value in labels.items()})
 
-    def data(self, source: object, seen: Mapping[str, object], copier: PlainCopy, *path: str) -> Data:
+    def data(self, source: object, seen: Mapping[str, object], copier: PlainCopy, path: Path = ()) -> Data:
         """Return the fields of `source` that are not `None`, nor what was `seen` of them before."""
         data: Data = {}
-        for name, value, is_allowed in self._fields(source):
-            if value is seen.get(name) and (type(source) in _DBALLY or type(value) in _UNCHANGING):
+        declared = _declared(type(source), self._switches)  # type: ignore[arg-type]  # see plain.py
+        is_ours = type(source) in _DBALLY
+        for name in declared if is_ours else declared | getattr(source, "__dict__", {}):
+            try:
+                value = getattr(source, name, None)
+            except Exception as error:  # the application's own objects may raise anything
+                value = f"<{name}: {type(error).__name__} when read>"
+            if value is seen.get(name) and (is_ours or type(value) in _UNCHANGING):
                 continue  # db-ally puts other objects into its own events, and changes none of them
-            if issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
-                data[name] = self.data(value, {}, copier, name)
+            if name == "result" and issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
+                data[name] = self.data(value, {}, copier, (name,))
             else:
-                data[name] = copier.copy(value, *path, name) if is_allowed or value is None else WITHHELD
+                data[name] = copier.copy(value, name, path) if declared.get(name, self._switches >= BOTH) else WITHHELD
         return data
+
+    def found(self, output: object, copier: PlainCopy) -> Data:
+        """Return what the summary of a request says of its result: its view, and how many rows there are."""
+        result = getattr(output, "result", None)
+        view, rows = getattr(result, "view_name", None), getattr(result, "results", None)
+        return {"view": copier.copy(view, "view"), "rows": len(rows)} if isinstance(rows, Sized) else {}
 
     def error(self, error: BaseException, copier: PlainCopy) -> Data:
         """Return type and message of `error`, and under `causes` those of what led to it, outermost first."""
@@ -105,16 +117,6 @@ class Policy:
             for each in with_causes(error)[:_MOST_ERRORS]
         ]
         return errors[0] | {"causes": [*errors[1:]]}
-
-    def _fields(self, source: object) -> Iterator[tuple[str, object, bool]]:
-        """Yield the name of each field, its value, and whether it may be recorded, in the order of records."""
-        declared = _declared(type(source), self._switches)  # type: ignore[arg-type]  # see plain.py
-        for name in declared | getattr(source, "__dict__", {}):
-            try:
-                value = getattr(source, name, None)
-            except Exception as error:  # the application's own objects may raise anything
-                value = f"<{name}: {type(error).__name__} when read>"
-            yield name, value, declared.get(name, self._switches >= BOTH)
 
 
 def _masked(mask: Callable[[str], str], text: str) -> str:

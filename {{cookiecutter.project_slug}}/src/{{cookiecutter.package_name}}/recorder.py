@@ -1,25 +1,19 @@
 """db-ally's callbacks made records, and handed to a sink; a failure to record stays here."""
 
-import os
-import socket
-import time
-from collections.abc import Callable, Sized
-from datetime import UTC, datetime
-from functools import partial
-from inspect import iscoroutinefunction
+import threading
+from collections.abc import Callable
+from inspect import iscoroutine, iscoroutinefunction
+from weakref import finalize
 
 from dbally.audit.event_handlers.base import EventHandler
 from dbally.audit.events import Event, RequestEnd, RequestStart
 
 from .blocks import current_block
 from .contexts import EventContext, RequestContext
-from .delivery import Delivery
-from .errors import asking_frame
-from .plain import PlainCopy
+from .errors import asking_frame, is_from_signal
+from .losses import Losses
 from .privacy import Policy
-from .records import Data, Kind, Record
-
-_HOST = socket.gethostname()
+from .records import Kind, Record
 
 
 class Recorder(EventHandler[RequestContext, EventContext]):
@@ -52,19 +46,23 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         raise_errors: bool = False,
     ) -> None:
         switches = {"record_inputs": record_inputs, "record_prompts": record_prompts, "record_outputs": record_outputs}
-        _check(mask, max_chars, switches | {"raise_errors": raise_errors})
+        _check(sink, mask, max_chars, switches | {"raise_errors": raise_errors})
         self._policy = Policy(frozenset(name for name, is_on in switches.items() if is_on), mask, max_chars)
-        self._deliver = Delivery(sink, raise_errors)
+        self._sink = sink
+        self._raise_errors = raise_errors
+        self._losses = Losses()
+        self._thread = _Thread()
+        finalize(self, self._losses.close)
 
     @property
     def lost_records(self) -> int:
         """How many records could not be recorded, and the failure was not raised."""
-        return self._deliver.losses.count
+        return self._losses.count
 
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
         block = current_block.get()
-        report = self._report if block is None or block.is_recorded else _ignore
+        report = self._report if block is None or block.is_recorded else _record_nothing
         opening = self._policy.opening(user_request, block.labels if block else {})
         request = RequestContext(report, opening, asking_frame())
         request.start(user_request)
@@ -87,51 +85,52 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         request_context.end("request_end", output)
 
     def _report(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
-        return self._deliver(partial(self._make, kind, request, event, outcome), not kind.endswith("_failed"))
+        """Record what happened, or count the record as lost; return whether it is not.
 
-    def _make(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> Record:
-        now, elapsed = datetime.now(UTC), round(time.perf_counter() - (event or request).started, 6)
-        copier, error, data, summary = self._policy.copier(), None, None, None
-        if isinstance(outcome, BaseException):
-            error = self._policy.error(outcome, copier)
-        elif outcome is not None:
-            data = self._policy.data(outcome, event.seen if event else {}, copier)
-        if event is None and kind != "request_start":
-            summary = request.opening._asdict() | _found(outcome, copier) | request.usage
-        event_id, name, step = (event.event_id, event.event, event.step) if event else (None, None, None)
-        return Record(
-            time=now,
-            kind=kind,
-            request_id=request.request_id,
-            collection=request.opening.collection,
-            started_at=request.started_at,
-            labels=request.opening.labels,
-            process=f"{_HOST}:{os.getpid()}",
-            event_id=event_id,
-            event=name,
-            step=step,
-            elapsed=None if kind.endswith("_start") else elapsed,
-            error=error,
-            data=data,
-            summary=summary,
-            open_events=([*request.open_events.values()] or None) if kind == "request_failed" else None,
-            cut=copier.cut or None,
-        )
+        The garbage collector can end a failed request, which calls this, while the sink is at work: then
+        that record waits until the sink is through, so that no thread enters a sink twice.
+        """
+        thread = self._thread
+        if thread.waiting is not None:
+            thread.waiting.append((kind, request, event, outcome))
+            return True
+        thread.waiting = []
+        try:
+            return self._record(kind, request, event, outcome)
+        finally:
+            waiting, thread.waiting = thread.waiting, None
+            for late in waiting:
+                self._report(*late)
 
-
-def _found(output: object, copier: PlainCopy) -> Data:
-    """Return what the summary of a request says of its result."""
-    result = getattr(output, "result", None)
-    view, rows = getattr(result, "view_name", None), getattr(result, "results", None)
-    found = {"view": copier.copy(view, "view"), "rows": len(rows) if isinstance(rows, Sized) else None}
-    return {name: value for name, value in found.items() if value is not None}
+    def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
+        try:
+            if iscoroutine(coroutine := self._sink(request.record(kind, event, outcome, self._policy))):
+                coroutine.close()
+                raise TypeError(f"sink {self._sink!r} returned a coroutine, which nobody awaits")
+        except Exception as failure:  # whatever it is: the user's request comes first
+            if (self._raise_errors and not kind.endswith("_failed")) or is_from_signal(failure):
+                raise
+            self._losses.add(failure)
+            failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
+            return False
+        if not self._losses.are_over:
+            self._losses.end()
+        return True
 
 
-def _ignore(kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
+class _Thread(threading.local):
+    """What a thread has to record when its sink is through; `None` while its sink is not at work."""
+
+    waiting: list[tuple[Kind, RequestContext, EventContext | None, object]] | None = None
+
+
+def _record_nothing(kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
     return True  # within `unrecorded`
 
 
-def _check(mask: object, max_chars: object, switches: dict[str, bool]) -> None:
+def _check(sink: object, mask: object, max_chars: object, switches: dict[str, bool]) -> None:
+    if not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__):
+        raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
     if mask is not None and (not callable(mask) or iscoroutinefunction(mask)):
         raise ValueError(f"mask {mask!r}: a function from text to text; for example str.lower")
     if max_chars is not None and (type(max_chars) is not int or max_chars < 1):

@@ -1,5 +1,6 @@
 """What a record is."""
 
+import re
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -28,7 +29,8 @@ _TEMPLATES: dict[str, PromptTemplate[Any]] = {
     "answer": nl.NL_RESPONSE_TEMPLATE,
     "explanation": nl.QUERY_EXPLANATION_TEMPLATE,
 }
-_STARTS = [(template.chat[0]["content"].partition("{")[0], step) for step, template in _TEMPLATES.items()]
+_STARTS = [f"({re.escape(template.chat[0]['content'].partition('{')[0])})" for template in _TEMPLATES.values()]
+_FIND_START, _STEPS = re.compile("|".join(_STARTS)), [*_TEMPLATES]
 
 
 class Opening(NamedTuple):
@@ -81,28 +83,29 @@ class Record(NamedTuple):
 
     def as_dict(self) -> Data:
         """Return the record as both formats show it: the keys that belong to its kind, in a fixed order."""
+        kind = self.kind
         row: Data = {
-            "time": self.time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "time": self.time.isoformat(timespec="microseconds")[:-6] + "Z",  # for +00:00
             "request_id": self.request_id,
-            "kind": self.kind,
+            "kind": kind,
         }
-        if self.kind == "request_start":
+        if kind == "request_start":
             row |= _VERSIONS | {"process": self.process} | ({"labels": self.labels} if self.labels else {})
-        required = "error" if self.kind.endswith("_failed") else "data"
-        optional: tuple[Any, ...] = self[_FIXED:]
-        return row | {
-            name: value
-            for name, value in zip(self._fields[_FIXED:], optional, strict=True)
-            if value is not None or name == required
-        }
+        required = "error" if kind.endswith("_failed") else "data"
+        for name, value in zip(_OPTIONAL, self[_FIXED:], strict=True):
+            if value is not None or name == required:
+                row[name] = value  # type: ignore[assignment]
+        return row
 
 
-_FIXED = Record._fields.index("event_id")  # the keys from here on are there where they say something
+_FIXED = Record._fields.index("event_id")
+_OPTIONAL = Record._fields[_FIXED:]  # keys that are there where they say something
 
 
 def step_of(event: Event) -> str | None:
     """Return what a call of the model is for, where the first message of its prompt comes from a template of db-ally's."""
     prompt = event.prompt if isinstance(event, LLMEvent) else None
-    first = prompt[0] if isinstance(prompt, list) and prompt else None
-    text = first.get("content") if isinstance(first, dict) else None
-    return next((step for start, step in _STARTS if text.startswith(start)), None) if isinstance(text, str) else None
+    first = prompt[0] if type(prompt) is list and prompt else None
+    text = first.get("content") if type(first) is dict else None
+    start = _FIND_START.match(text) if type(text) is str else None
+    return _STEPS[(start.lastindex or 0) - 1] if start else None
