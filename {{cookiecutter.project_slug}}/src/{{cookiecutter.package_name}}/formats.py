@@ -103,21 +103,22 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
 
 
 def _add(block: _Block, label: str, value: Any, depth: int = 1) -> None:
-    start = f"{block.gutter}   {label}:"
-    if isinstance(value, str) and value:
+    if type(value) is str and value:
         text = _escape(value)
         bar = f"\n{block.gutter} | "
-        block.lines.append(start + bar + text.replace("\n", bar) if "\n" in text else f"{start} {text}")
-    elif isinstance(value, dict) and depth < _DEEPEST:
+        shown = bar + text.replace("\n", bar) if "\n" in text else " " + text
+        block.lines.append(f"{block.gutter}   {label}:{shown}")
+    elif type(value) is dict and depth < _DEEPEST:
         for name, item in value.items():
             _add(block, f"{label} {_LABELS.get(name) or _one_line(name)}", item, depth + 1)
-    elif isinstance(value, list) and value and all(type(item) is dict and item.keys() == _MESSAGE for item in value):
+    elif type(value) is list and value and all(type(item) is dict and item.keys() == _MESSAGE for item in value):
         for item in value:
             _add(block, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
-    elif isinstance(value, list) and value:
-        block.lines.extend([start, *[f"{block.gutter}   - {_escape(_to_json(item))}" for item in value]])
+    elif type(value) is list and value:
+        block.lines.append(f"{block.gutter}   {label}:")
+        block.lines.extend(f"{block.gutter}   - {_escape(_to_json(item))}" for item in value)
     elif value not in (None, "", [], {}):
-        block.lines.append(f"{start} {_escape(_to_json(value))}")
+        block.lines.append(f"{block.gutter}   {label}: {_escape(_to_json(value))}")
 
 
 @lru_cache(maxsize=256)
@@ -130,7 +131,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    return _escape(text).replace("\n", "\\n")
+    return text if text.isascii() and text.isprintable() else _escape(text).replace("\n", "\\n")
 
 
 def _escape(text: str) -> str:

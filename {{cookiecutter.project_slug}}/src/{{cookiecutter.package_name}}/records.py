@@ -91,10 +91,23 @@ class Record(NamedTuple):
         }
         if kind == "request_start":
             row |= _VERSIONS | {"process": self.process} | ({"labels": self.labels} if self.labels else {})
-        required = "error" if kind.endswith("_failed") else "data"
-        for name, value in zip(_OPTIONAL, self[_FIXED:], strict=True):
-            if value is not None or name == required:
-                row[name] = value  # type: ignore[assignment]
+        is_failure = kind.endswith("_failed")
+        if self.event_id is not None:
+            row["event_id"], row["event"] = self.event_id, self.event
+        if self.step is not None:
+            row["step"] = self.step
+        if self.elapsed is not None:
+            row["elapsed"] = self.elapsed
+        if is_failure or self.error is not None:
+            row["error"] = self.error
+        if self.data is not None or not is_failure:
+            row["data"] = self.data
+        if self.summary is not None:
+            row["summary"] = self.summary
+        if self.open_events is not None:
+            row["open_events"] = self.open_events
+        if self.cut is not None:
+            row["cut"] = dict(self.cut)
         return row
 
 
