@@ -48,8 +48,8 @@ class recording:  # lower case, as it reads like `suppress`
 
     def add(self, request: RequestContext) -> None:
         """Take a request in that was begun in this block."""
-        self.request_id = request.request_id
-        self._requests[request.request_id] = request
+        self.request_id = request.identity.request_id
+        self._requests[self.request_id] = request
         if self._outer:
             self._outer.add(request)
 

@@ -1,7 +1,5 @@
 """What a request and an event carry from callback to callback. They notice when db-ally drops them before their end."""
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +11,10 @@ from dbally.audit.events import Event, LLMEvent, RequestStart
 from .errors import error_of, unwinding_error
 from .plain import Plain
 from .privacy import Policy
-from .records import Kind, Opening, Record, step_of
+from .records import Data, EventId, Kind, Record, RequestId, step_of
 
 Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], bool]
 
-_HOST = socket.gethostname()
 _MOST_OPEN = 1_000  # events that the record of a failed request names
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -29,12 +26,10 @@ class RequestContext:
     Attributes:
         report: called with what happens, to which request and event, and what db-ally says of it, or the error;
             returns whether that was recorded.
-        opening: what its summary starts with.
+        identity: what all its records start with.
+        question: what its summary says of it.
         frame_id: `id` of the frame that its error unwinds.
-        process: host and process id.
-        request_id: 32 hex digits.
-        started_at: when it started, UTC.
-        started: the same in seconds of `time.perf_counter`.
+        started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
         open_events: those that neither ended nor failed, as records name them, by number.
@@ -42,15 +37,13 @@ class RequestContext:
     """
 
     report: Report
-    opening: Opening
+    identity: RequestId
+    question: Plain
     frame_id: int
-    process: str = field(default_factory=lambda: f"{_HOST}:{os.getpid()}")
-    request_id: str = field(default_factory=lambda: os.urandom(16).hex())
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
     events: int = 0
-    open_events: dict[int, Plain] = field(default_factory=dict)
+    open_events: dict[int | None, Plain] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(["calls", "failed_calls", *_TOKENS], 0))
 
     def start(self, user_request: RequestStart) -> None:
@@ -75,18 +68,17 @@ class RequestContext:
     def start_event(self, event: Event) -> "EventContext":
         """Report that an event of it starts, and return the context of that."""
         self.events += 1
-        step, is_call = step_of(event), isinstance(event, LLMEvent)
-        seen = {"type": getattr(event, "type", None)} if step else {}  # which the step says better
-        context = EventContext(self, self.events, type(event).__name__, step, is_call, seen)
+        identity = EventId(self.events, type(event).__name__, step_of(event))
+        context = EventContext(self, identity, isinstance(event, LLMEvent))
         context.start(event)
-        self.usage["calls"] += is_call
+        self.usage["calls"] += context.is_call
         if len(self.open_events) < _MOST_OPEN:
-            self.open_events[self.events] = {"event_id": self.events, "event": context.step or context.event}
+            self.open_events[self.events] = {"event_id": self.events, "event": identity.step or identity.event}
         return context
 
     def end_event(self, kind: Kind, context: "EventContext", outcome: object) -> None:
         """Report that an event of it ends or fails, and count what it used."""
-        self.open_events.pop(context.event_id, None)
+        self.open_events.pop(context.identity.event_id, None)
         if context.is_call:
             self.usage["failed_calls"] += kind == "event_failed"
             for name in _TOKENS:
@@ -94,34 +86,21 @@ class RequestContext:
                 self.usage[name] += tokens if type(tokens) is int else 0
         self.report(kind, self, context, outcome)
 
-
     def record(self, kind: Kind, event: "EventContext | None", outcome: object, policy: Policy) -> Record:
         """Return the record of what happened to it, or to an event of it."""
-        copier, error, data, summary = policy.copier(), None, None, None
+        copier, error, data = policy.copier(), None, None
+        summary: Data | None = None
         if isinstance(outcome, BaseException):
             error = policy.error(outcome, copier)
         elif outcome is not None:
             data = policy.data(outcome, event.seen if event else {}, copier)
         if event is None and kind != "request_start":
-            summary = {**self.opening._asdict(), **policy.found(outcome, copier), **self.usage}
-        return Record(
-            datetime.now(UTC),
-            self.request_id,
-            kind,
-            self.opening.collection,
-            self.started_at,
-            self.opening.labels,
-            self.process,
-            event.event_id if event else None,
-            event.event if event else None,
-            event.step if event else None,
-            None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6),
-            error,
-            data,
-            summary,
-            ([*self.open_events.values()] or None) if kind == "request_failed" else None,
-            copier.cut or None,
-        )
+            summary = {"collection": self.identity.collection, "question": self.question}
+            summary |= {"labels": self.identity.labels, **policy.found(outcome, copier), **self.usage}
+        elapsed = None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6)
+        still_open = ([*self.open_events.values()] or None) if kind == "request_failed" else None
+        ids = (*self.identity, *(event.identity if event else EventId()))
+        return Record(*ids, datetime.now(UTC), kind, elapsed, error, data, summary, still_open, copier.cut or None)
 
 
 @dataclass(eq=False)
@@ -133,9 +112,7 @@ class EventContext:
 
     Attributes:
         request: what it is part of.
-        event_id: its number within the request, from 1.
-        event: its class name.
-        step: for a call of the model what it is for, where that is known.
+        identity: what all its records say of it.
         is_call: it is a call of the model.
         seen: the fields of it that are recorded, or need not be.
         started: seconds of `time.perf_counter`.
@@ -143,16 +120,16 @@ class EventContext:
     """
 
     request: RequestContext
-    event_id: int
-    event: str
-    step: str | None
+    identity: EventId
     is_call: bool
-    seen: dict[str, object]
+    seen: dict[str, object] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
 
     def start(self, event: Event) -> None:
         """Report that it starts."""
+        if self.identity.step:
+            self.seen["type"] = getattr(event, "type", None)  # the step says better what it is
         if self.request.report("event_start", self.request, self, event):
             self.seen |= getattr(event, "__dict__", {})
         self.is_open = True

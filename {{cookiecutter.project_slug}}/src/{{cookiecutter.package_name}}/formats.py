@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from .records import Record
 
@@ -56,31 +56,25 @@ def show(row: Any) -> str:
     if "elapsed" in row:
         is_late = row.get("error", "") is None  # it failed some time before that was known
         headline += f"  Elapsed Time: {'at most ' * is_late}{_seconds(row['elapsed'])}"
-    block = _Block([headline], gutter)
+    lines = [headline]
     for name, value in row.items():
         if name == "data":
-            _add_data(block, value or {}, row.get("step"))
+            _add_data(lines, gutter, value or {}, row.get("step"))
         elif name not in _IN_HEADLINE:
             for label, text in _told(name, value, row):
-                _add(block, _label(label), text)
-    return "\n".join([*block.lines, ""])
+                _add(lines, gutter, _label(label), text)
+    return "\n".join([*lines, ""])
 
 
-class _Block(NamedTuple):
-    """The lines of a record, and what each starts with."""
-
-    lines: list[str]
-    gutter: str
-
-
-def _add_data(block: _Block, data: Any, step: str | None) -> None:
+def _add_data(lines: list[str], gutter: str, data: Any, step: str | None) -> None:
     for name, value in data.items():
         if name in ("result", "context") and isinstance(value, dict):
-            _add_data(block, value, step)
+            _add_data(lines, gutter, value, step)
         elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
-            _add(block, _label(name), _seconds(value) if name in _SECONDS else value)
+            _add(lines, gutter, _label(name), _seconds(value) if name in _SECONDS else value)
     if "total_tokens" in data:
-        _add(block, "Tokens", ", ".join([f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data]))
+        tokens = [f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data]
+        lines.append(f"{gutter}   Tokens: {', '.join(tokens)}")
 
 
 def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
@@ -102,23 +96,21 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
     return [(name, value)]
 
 
-def _add(block: _Block, label: str, value: Any, depth: int = 1) -> None:
+def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) -> None:
     if type(value) is str and value:
-        text = _escape(value)
-        bar = f"\n{block.gutter} | "
+        text, bar = _escape(value), f"\n{gutter} | "
         shown = bar + text.replace("\n", bar) if "\n" in text else " " + text
-        block.lines.append(f"{block.gutter}   {label}:{shown}")
+        lines.append(f"{gutter}   {label}:{shown}")
     elif type(value) is dict and depth < _DEEPEST:
         for name, item in value.items():
-            _add(block, f"{label} {_LABELS.get(name) or _one_line(name)}", item, depth + 1)
+            _add(lines, gutter, f"{label} {_LABELS.get(name) or _one_line(name)}", item, depth + 1)
     elif type(value) is list and value and all(type(item) is dict and item.keys() == _MESSAGE for item in value):
         for item in value:
-            _add(block, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
+            _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
     elif type(value) is list and value:
-        block.lines.append(f"{block.gutter}   {label}:")
-        block.lines.extend(f"{block.gutter}   - {_escape(_to_json(item))}" for item in value)
+        lines += [f"{gutter}   {label}:", *[f"{gutter}   - {_escape(_to_json(item))}" for item in value]]
     elif value not in (None, "", [], {}):
-        block.lines.append(f"{block.gutter}   {label}: {_escape(_to_json(value))}")
+        lines.append(f"{gutter}   {label}: {_escape(_to_json(value))}")
 
 
 @lru_cache(maxsize=256)

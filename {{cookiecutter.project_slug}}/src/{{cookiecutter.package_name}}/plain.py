@@ -49,10 +49,8 @@ class PlainCopy:
             return value  # type: ignore[no-any-return]
         try:
             make = _maker(kind)  # type: ignore[arg-type]  # mypy takes classes for unhashable
-            if make is dict:
-                return self._mapping(value, (*path, name))
-            if make is list:
-                return self._list(value, (*path, name))
+            if make is dict or make is list:
+                return self._container(value, make is dict, (*path, name))
             plain: Plain = make(value)
         except Exception as error:  # the application's own objects may raise anything
             plain = f"<{kind.__name__}: {type(error).__name__} when read>"
@@ -71,26 +69,20 @@ class PlainCopy:
         self._room -= _COST + len(text)
         return text
 
-    def _mapping(self, value: Mapping[Any, Any], path: Path) -> Plain:
-        kept: dict[str, Plain] = {}
-        for key, entry in value.items() if len(path) <= _DEEPEST else ():
-            if self._room <= 0:
-                break
-            name = self.text(key if type(key) is str else str(key), "", path)
-            kept[f"{name}~{len(kept)}" if name in kept else name] = self.copy(entry, name, path)
-        if len(kept) < len(value):
-            self._note_cut(path, len(value))
-        return kept
-
-    def _list(self, value: Sequence[Any] | AbstractSet[Any], path: Path) -> Plain:
-        kept: list[Plain] = []
+    def _container(self, value: Any, is_mapping: bool, path: Path) -> Plain:
+        mapping: dict[str, Plain] = {}
+        entries: list[Plain] = []
         for entry in value if len(path) <= _DEEPEST else ():
             if self._room <= 0:
                 break
-            kept.append(self.copy(entry, len(kept), path))
-        if len(kept) < len(value):
+            if is_mapping:
+                name = self.text(entry if type(entry) is str else str(entry), "", path)
+                mapping[f"{name}~{len(mapping)}" if name in mapping else name] = self.copy(value[entry], name, path)
+            else:
+                entries.append(self.copy(entry, len(entries), path))
+        if len(mapping) + len(entries) < len(value):
             self._note_cut(path, len(value))
-        return kept
+        return mapping if is_mapping else entries
 
     def _note_cut(self, path: Path, size: int) -> None:
         name = ".".join(str(key)[:100] for key in path)[:300]

@@ -1,7 +1,7 @@
 """What may be in a record: one table, the switches and the mask live here and nowhere else."""
 
 import sys
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -10,8 +10,8 @@ from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStar
 from dbally.collection.results import ExecutionResult
 
 from .errors import with_causes
-from .plain import Path, PlainCopy
-from .records import Data, Opening
+from .plain import Path, Plain, PlainCopy
+from .records import Data
 
 WITHHELD = "[withheld]"
 
@@ -69,21 +69,21 @@ class Policy:
         max_chars: characters that one record may hold; `None` for any number.
     """
 
-    def __init__(self, switches: frozenset[str], mask: Callable[[str], str] | None, max_chars: int | None) -> None:
-        self._switches = switches
+    def __init__(self, switches: Iterable[str], mask: Callable[[str], str] | None, max_chars: int | None) -> None:
+        self._switches = frozenset(switches)
         self._mask = mask and partial(_masked, mask)
-        self._max_chars = max_chars
+        self._max_chars = max_chars or sys.maxsize
 
     def copier(self, most: int = sys.maxsize) -> PlainCopy:
         """Return what copies the values of one record, at `most` so many characters of them."""
-        return PlainCopy(min(most, self._max_chars or sys.maxsize), self._mask)
+        return PlainCopy(min(most, self._max_chars), self._mask)
 
-    def opening(self, request: RequestStart, labels: dict[str, object]) -> Opening:
-        """Return what the summary of a request starts with."""
+    def opening(self, request: RequestStart, labels: dict[str, object]) -> tuple[str, Plain, Data]:
+        """Return the collection of a request, and its question and its labels in short, as they may be recorded."""
         short = self.copier(_SHORT)
         collection = short.text(str(request.collection_name), "collection")
         question = short.copy(request.question, "question") if self._switches >= INPUT else WITHHELD
-        return Opening(collection, question, {name: short.copy(value, name) for name, value in labels.items()})
+        return collection, question, {name: short.copy(value, name) for name, value in labels.items()}
 
     def data(self, source: object, seen: Mapping[str, object], copier: PlainCopy, path: Path = ()) -> Data:
         """Return the fields of `source` that are not `None`, nor what was `seen` of them before."""

@@ -1,7 +1,10 @@
 """db-ally's callbacks made records, and handed to a sink; a failure to record stays here."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from inspect import iscoroutine, iscoroutinefunction
 from weakref import finalize
 
@@ -13,7 +16,9 @@ from .contexts import EventContext, RequestContext
 from .errors import asking_frame, is_from_signal
 from .losses import Losses
 from .privacy import Policy
-from .records import Kind, Record
+from .records import Kind, Record, RequestId
+
+_HOST = socket.gethostname()
 
 
 class Recorder(EventHandler[RequestContext, EventContext]):
@@ -47,7 +52,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     ) -> None:
         switches = {"record_inputs": record_inputs, "record_prompts": record_prompts, "record_outputs": record_outputs}
         _check(sink, mask, max_chars, switches | {"raise_errors": raise_errors})
-        self._policy = Policy(frozenset(name for name, is_on in switches.items() if is_on), mask, max_chars)
+        self._policy = Policy((name for name, is_on in switches.items() if is_on), mask, max_chars)
         self._sink = sink
         self._raise_errors = raise_errors
         self._losses = Losses()
@@ -63,8 +68,9 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         """Record the collection and the question."""
         block = current_block.get()
         report = self._report if block is None or block.is_recorded else _record_nothing
-        opening = self._policy.opening(user_request, block.labels if block else {})
-        request = RequestContext(report, opening, asking_frame())
+        collection, question, labels = self._policy.opening(user_request, block.labels if block else {})
+        identity = RequestId(os.urandom(16).hex(), collection, datetime.now(UTC), f"{_HOST}:{os.getpid()}", labels)
+        request = RequestContext(report, identity, question, asking_frame())
         request.start(user_request)
         if block:
             block.add(request)

@@ -17,6 +17,7 @@ from .plain import Plain
 Kind = Literal["request_start", "event_start", "event_end", "event_failed", "request_end", "request_failed"]
 Data: TypeAlias = dict[str, Plain]
 
+_OPTIONAL = ("event_id", "event", "step", "elapsed", "error", "data", "summary", "open_events", "cut")
 _VERSIONS: Data = {"version": 1, "dbally": version("dbally")}  # the first is that of a record's keys
 
 _TEMPLATES: dict[str, PromptTemplate[Any]] = {
@@ -33,47 +34,57 @@ _STARTS = [f"({re.escape(template.chat[0]['content'].partition('{')[0])})" for t
 _FIND_START, _STEPS = re.compile("|".join(_STARTS)), [*_TEMPLATES]
 
 
-class Opening(NamedTuple):
-    """What a summary starts with: the collection that is asked, and question and labels in short."""
+class RequestId(NamedTuple):
+    """What identifies a request in its records; see `Record`."""
 
+    request_id: str
     collection: str
-    question: Plain
+    started_at: datetime
+    process: str
     labels: Data
+
+
+class EventId(NamedTuple):
+    """What identifies an event in its records; see `Record`."""
+
+    event_id: int | None = None
+    event: str | None = None
+    step: str | None = None
 
 
 class Record(NamedTuple):
     """One thing that happened to a request. A sink gets nothing else, and changes none of it.
 
     Attributes:
-        time: when, UTC.
         request_id: 32 hex digits.
-        kind: what happened.
         collection: the name of what is asked.
         started_at: when the request started, UTC.
-        labels: what `recording` was given around the request.
         process: host and process id.
+        labels: what `recording` was given around the request.
         event_id: number of the event within its request, from 1; `None` for the request itself.
         event: class name of the event.
         step: for a call of the model what it is for, where that is known.
+        time: when it happened, UTC.
+        kind: what happened.
         elapsed: seconds from the start of the event or the request to this record, from a monotonic clock.
         error: `type`, `message` and `causes` of what made it fail. `None` where db-ally does not let us know: then it
             may have failed some time before this record, so that `elapsed` is an upper bound.
         data: db-ally's own fields, as plain data; an end leaves out what its start holds.
         summary: with the last record of a request, all of it in short.
-        open_events: with `request_failed`, `event_id` and step or class name of events that neither ended nor failed.
+        open_events: with `request_failed`, the number and the step or class of those that neither ended nor failed.
         cut: what was too long, with its whole size in characters or entries.
     """
 
-    time: datetime
     request_id: str
-    kind: Kind
     collection: str
     started_at: datetime
-    labels: Data
     process: str
-    event_id: int | None = None
-    event: str | None = None
-    step: str | None = None
+    labels: Data
+    event_id: int | None
+    event: str | None
+    step: str | None
+    time: datetime
+    kind: Kind
     elapsed: float | None = None
     error: Data | None = None
     data: Data | None = None
@@ -83,36 +94,15 @@ class Record(NamedTuple):
 
     def as_dict(self) -> Data:
         """Return the record as both formats show it: the keys that belong to its kind, in a fixed order."""
-        kind = self.kind
-        row: Data = {
-            "time": self.time.isoformat(timespec="microseconds")[:-6] + "Z",  # for +00:00
-            "request_id": self.request_id,
-            "kind": kind,
-        }
-        if kind == "request_start":
+        time = self.time.isoformat(timespec="microseconds")[:-6] + "Z"  # for +00:00
+        row: Data = {"time": time, "request_id": self.request_id, "kind": self.kind}
+        if self.kind == "request_start":
             row |= _VERSIONS | {"process": self.process} | ({"labels": self.labels} if self.labels else {})
-        is_failure = kind.endswith("_failed")
-        if self.event_id is not None:
-            row["event_id"], row["event"] = self.event_id, self.event
-        if self.step is not None:
-            row["step"] = self.step
-        if self.elapsed is not None:
-            row["elapsed"] = self.elapsed
-        if is_failure or self.error is not None:
-            row["error"] = self.error
-        if self.data is not None or not is_failure:
-            row["data"] = self.data
-        if self.summary is not None:
-            row["summary"] = self.summary
-        if self.open_events is not None:
-            row["open_events"] = self.open_events
-        if self.cut is not None:
-            row["cut"] = dict(self.cut)
+        required = "error" if self.kind.endswith("_failed") else "data"
+        for name in _OPTIONAL:
+            if (value := getattr(self, name)) is not None or name == required:
+                row[name] = value
         return row
-
-
-_FIXED = Record._fields.index("event_id")
-_OPTIONAL = Record._fields[_FIXED:]  # keys that are there where they say something
 
 
 def step_of(event: Event) -> str | None:
