@@ -7,7 +7,7 @@ from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import Event, FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
 
-from {{ cookiecutter.package_name }} import record_exception
+from {{ cookiecutter.package_name }} import recording
 
 SECRETS = {
     "inputs": ["question", "prompt", "input_value", "error_description", "store", "fetcher", "key", "message"],
@@ -49,7 +49,7 @@ async def ask_with_canaries(handler: Any, *, fail: bool) -> None:
         async with tracker.track_event(event) as span:
             span(event)
     if fail:
-        with record_exception():
+        with recording():
             async with tracker.track_event(llm):
                 raise RuntimeError(canary("message"))
     rows = [{"name": canary("row")}]

@@ -71,8 +71,9 @@ class recording:  # lower case, as it reads like `suppress`
                     "in a dependency of a web framework, make the function `async def`"
                 ) from None
         if error is not None:
-            for request in [*self._requests.values()]:
-                request.fail(error)
+            unfinished = [request for request in [*self._requests.values()] if request.is_open]
+            for request in unfinished:
+                request.fail(error, is_alone=len(unfinished) == 1)
 
     def __call__(self, function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
         """Return a coroutine function that runs `function` in a block of its own each time."""

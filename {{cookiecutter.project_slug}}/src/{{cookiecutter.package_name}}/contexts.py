@@ -28,7 +28,7 @@ class RequestContext:
             returns whether that was recorded.
         identity: what all its records start with.
         question: what its summary says of it.
-        frame_id: `id` of the frame that its error unwinds.
+        frame_id: `id` of the frame of its `ask`, which its error unwinds; 0 without one.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
@@ -57,9 +57,13 @@ class RequestContext:
             self.is_open = False
             self.report(kind, self, None, outcome)
 
-    def fail(self, error: BaseException) -> None:
-        """Report that it failed, if `error` or what led to it has ended it."""
-        if self.is_open and (own := error_of(self.frame_id, error)):
+    def fail(self, error: BaseException, is_alone: bool) -> None:
+        """Report that it failed, if `error` or what led to it has ended it.
+
+        That can be seen of an `ask` only. Who uses db-ally's tracker without one needs a block for each request.
+        """
+        own = error_of(self.frame_id, error) if self.frame_id else error if is_alone else None
+        if own:
             self.end("request_failed", own)
 
     def __del__(self) -> None:
@@ -90,13 +94,13 @@ class RequestContext:
         """Return the record of what happened to it, or to an event of it."""
         copier, error, data = policy.copier(), None, None
         summary: Data | None = None
+        if event is None and kind != "request_start":
+            summary = {"collection": self.identity.collection, "question": self.question}
+            summary |= {"labels": self.identity.labels, **policy.found(outcome, copier), **self.usage}
         if isinstance(outcome, BaseException):
             error = policy.error(outcome, copier)
         elif outcome is not None:
             data = policy.data(outcome, event.seen if event else {}, copier)
-        if event is None and kind != "request_start":
-            summary = {"collection": self.identity.collection, "question": self.question}
-            summary |= {"labels": self.identity.labels, **policy.found(outcome, copier), **self.usage}
         elapsed = None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6)
         still_open = ([*self.open_events.values()] or None) if kind == "request_failed" else None
         ids = (*self.identity, *(event.identity if event else EventId()))
@@ -130,8 +134,8 @@ class EventContext:
         """Report that it starts."""
         if self.identity.step:
             self.seen["type"] = getattr(event, "type", None)  # the step says better what it is
-        if self.request.report("event_start", self.request, self, event):
-            self.seen |= getattr(event, "__dict__", {})
+        if not self.request.report("event_start", self.request, self, event):
+            self.seen.clear()
         self.is_open = True
 
     def end(self, kind: Kind, outcome: object) -> None:

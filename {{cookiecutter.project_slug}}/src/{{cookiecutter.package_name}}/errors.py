@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-from dbally.audit.event_tracker import EventTracker
+from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
 
-_TRACKER = EventTracker.request_start.__code__
+_ASK = Collection.ask.__code__
 _UNWINDING = "_AsyncGeneratorContextManager.__aexit__"  # of contextlib: an error leaves db-ally's `track_event` through it
 
 
@@ -44,11 +44,11 @@ def error_of(frame_id: int, error: BaseException) -> BaseException | None:
 
 
 def asking_frame() -> int:
-    """Return the `id` of the frame that is unwound when the request fails that the tracker starts now."""
+    """Return the `id` of the frame of the `Collection.ask` that starts a request now; 0 where none does."""
     frame = sys._getframe(1).f_back
-    while frame and frame.f_code is not _TRACKER:
+    while frame and frame.f_code is not _ASK:
         frame = frame.f_back
-    return id(frame and frame.f_back)
+    return id(frame) if frame else 0
 
 
 def unwinding_error(dropped: object) -> BaseException | None:

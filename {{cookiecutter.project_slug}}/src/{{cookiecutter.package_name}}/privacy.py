@@ -1,7 +1,7 @@
 """What may be in a record: one table, the switches and the mask live here and nowhere else."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -85,8 +85,8 @@ class Policy:
         question = short.copy(request.question, "question") if self._switches >= INPUT else WITHHELD
         return collection, question, {name: short.copy(value, name) for name, value in labels.items()}
 
-    def data(self, source: object, seen: Mapping[str, object], copier: PlainCopy, path: Path = ()) -> Data:
-        """Return the fields of `source` that are not `None`, nor what was `seen` of them before."""
+    def data(self, source: object, seen: dict[str, object], copier: PlainCopy, path: Path = ()) -> Data:
+        """Return the fields of `source` that are not what was `seen` of them before, or `None`; from now on they are."""
         data: Data = {}
         declared = _declared(type(source), self._switches)  # type: ignore[arg-type]  # see plain.py
         is_ours = type(source) in _DBALLY
@@ -97,6 +97,7 @@ class Policy:
                 value = f"<{name}: {type(error).__name__} when read>"
             if value is seen.get(name) and (is_ours or type(value) in _UNCHANGING):
                 continue  # db-ally puts other objects into its own events, and changes none of them
+            seen[name] = value
             if name == "result" and issubclass(type(value), ExecutionResult):  # isinstance would ask the object itself
                 data[name] = self.data(value, {}, copier, (name,))
             else:
