@@ -30,7 +30,7 @@ from dbally.views.exceptions import ViewExecutionError
 from scripted_llm import Reply
 from sqlalchemy.exc import OperationalError
 
-from {{ cookiecutter.package_name }} import recording
+from {{ cookiecutter.package_name }}.blocks import recording
 from {{ cookiecutter.package_name }}.contexts import EventContext, RequestContext
 from {{ cookiecutter.package_name }}.privacy import CONTENT
 
@@ -327,7 +327,9 @@ async def test_a_failed_request_names_the_events_that_are_open_and_no_failed_one
         span = tracker.track_event(CacheEvent("k"))
         await span.__aenter__()
         raise RuntimeError
-    assert of_kind(await read_records(), "request_failed")[-1]["open_events"] == [{"event_id": 1, "event": "CacheEvent"}]
+    assert of_kind(await read_records(), "request_failed")[-1]["open_events"] == [
+        {"event_id": 1, "event": "CacheEvent"}
+    ]
 
 
 async def test_a_failed_request_names_a_thousand_of_its_events_at_most(

@@ -79,7 +79,9 @@ class recording:  # lower case, as it reads like `suppress`
         """Return a coroutine function that runs `function` in a block of its own each time."""
         if not iscoroutinefunction(function):
             name = type(self).__name__
-            raise TypeError(f"{name}() on {function!r}: it decorates coroutine functions; write `with {name}():` inside")
+            raise TypeError(
+                f"{name}() on {function!r}: it decorates coroutine functions; write `with {name}():` inside"
+            )
 
         @wraps(function)
         async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -10,7 +10,9 @@ from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
 
 _ASK = Collection.ask.__code__
-_UNWINDING = "_AsyncGeneratorContextManager.__aexit__"  # of contextlib: an error leaves db-ally's `track_event` through it
+_UNWINDING = (
+    "_AsyncGeneratorContextManager.__aexit__"  # of contextlib: an error leaves db-ally's `track_event` through it
+)
 
 
 def with_causes(error: BaseException, also_suppressed: bool = False) -> list[BaseException]:
@@ -25,7 +27,9 @@ def with_causes(error: BaseException, also_suppressed: bool = False) -> list[Bas
         error = waiting.pop()
         if id(error) not in found:
             found[id(error)] = error
-            chained = error.__cause__ or (error.__context__ if also_suppressed or not error.__suppress_context__ else None)
+            chained = error.__cause__ or (
+                error.__context__ if also_suppressed or not error.__suppress_context__ else None
+            )
             members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
             hidden = (error.iql.aggregation, error.iql.filters) if isinstance(error, ViewExecutionError) else ()
             waiting += [each for each in (chained, *reversed(members), *hidden) if isinstance(each, BaseException)]

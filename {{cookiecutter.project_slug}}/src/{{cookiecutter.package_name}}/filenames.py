@@ -23,7 +23,9 @@ def check_pattern(pattern: str) -> None:
                 "{request_id}, each with or without a length, such as {request_id:.8}"
             )
         wednesday = datetime(2001, 9, 26, 12).astimezone()  # in September: no name of a time is longer
-        for part in pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32).split("/"):
+        for part in pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32).split(
+            "/"
+        ):
             _check_name(part)
     except (TypeError, ValueError) as error:
         example = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"

@@ -22,7 +22,13 @@ _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 _to_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 _IN_HEADLINE = {"time", "request_id", "kind", "version", "event_id", "event", "step", "elapsed"}
-_LABELS = {"collection_name": "Collection", "textual_response": "Answer", "results": "Output", "sql": "SQL", "iql": "IQL"}
+_LABELS = {
+    "collection_name": "Collection",
+    "textual_response": "Answer",
+    "results": "Output",
+    "sql": "SQL",
+    "iql": "IQL",
+}
 _COUNTS = {"rows": "rows", "calls": "calls", "failed_calls": "failed", "total_tokens": "tokens"}
 _TOKENS = {"prompt_tokens": "prompt", "completion_tokens": "completion", "total_tokens": "total"}
 _TOLD = {"view_name", *_TOKENS}  # elsewhere in the same record
@@ -71,7 +77,7 @@ def _add_data(lines: list[str], gutter: str, data: Any, step: str | None) -> Non
         if name in ("result", "context") and isinstance(value, dict):
             _add_data(lines, gutter, value, step)
         elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
-            _add(lines, gutter, _label(name), _seconds(value) if name in _SECONDS else value)
+            _add(lines, gutter, _label(name), _seconds(value) if name in _SECONDS and type(value) is float else value)
     if "total_tokens" in data:
         tokens = [f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data]
         lines.append(f"{gutter}   Tokens: {', '.join(tokens)}")
@@ -83,7 +89,9 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
         case "dbally":
             return [("Request", f"{row['request_id']}, db-ally {value}")]
         case "error":
-            errors = [f"{error['type']}: {error['message']}" for error in ([value, *value["causes"]] if value else [_UNKNOWN])]
+            errors = [
+                f"{error['type']}: {error['message']}" for error in ([value, *value["causes"]] if value else [_UNKNOWN])
+            ]
             question = row.get("summary", {}).get("question")
             return [("Question", question), ("Error", errors[0]), *(("Caused by", error) for error in errors[1:])]
         case "summary":
@@ -128,7 +136,9 @@ def _one_line(text: str) -> str:
 
 def _escape(text: str) -> str:
     if text.encode().translate(None, _HARMLESS):  # which is ten times faster than to search
-        return _FIND_HIDDEN.sub(lambda found: "\\u" + found[0].encode("utf-16-be").hex(" ", 2).replace(" ", "\\u"), text)
+        return _FIND_HIDDEN.sub(
+            lambda found: "\\u" + found[0].encode("utf-16-be").hex(" ", 2).replace(" ", "\\u"), text
+        )
     return text
 
 

@@ -53,7 +53,7 @@ class LogFile:
         self.log_dir = _absolute(log_dir)
         self.filename_pattern = filename_pattern
         self._format = FORMATS[log_format]
-        self._find_path = lru_cache(maxsize=1_000)(self._fill)  # a request has several records
+        self._find_path = lru_cache(maxsize=256)(self._fill)  # a request has several records
 
     def __call__(self, record: Record) -> None:
         """Append `record`. Raises `OSError` that names the file when the disk refuses."""
@@ -91,7 +91,9 @@ def _absolute(log_dir: str | os.PathLike[str]) -> str:
     try:
         return os.path.abspath(path)
     except FileNotFoundError:
-        raise ValueError(f"log_dir {log_dir!r}: the working directory was deleted; for example '/var/log/ask'") from None
+        raise ValueError(
+            f"log_dir {log_dir!r}: the working directory was deleted; for example '/var/log/ask'"
+        ) from None
 
 
 def _append(path: str, data: bytes) -> None:

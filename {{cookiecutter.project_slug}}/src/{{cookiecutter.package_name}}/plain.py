@@ -12,6 +12,8 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
+from .errors import is_from_signal
+
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 Path: TypeAlias = tuple[object, ...]  # the keys that lead to a value
 
@@ -53,6 +55,8 @@ class PlainCopy:
                 return self._container(value, make is dict, (*path, name))
             plain: Plain = make(value)
         except Exception as error:  # the application's own objects may raise anything
+            if is_from_signal(error):
+                raise
             plain = f"<{kind.__name__}: {type(error).__name__} when read>"
         return self.text(plain, name, path) if isinstance(plain, str) else plain
 

@@ -9,7 +9,7 @@ from typing import Any
 from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
 
-from .errors import with_causes
+from .errors import is_from_signal, with_causes
 from .plain import Path, Plain, PlainCopy
 from .records import Data
 
@@ -94,6 +94,8 @@ class Policy:
             try:
                 value = getattr(source, name, None)
             except Exception as error:  # the application's own objects may raise anything
+                if is_from_signal(error):
+                    raise
                 value = f"<{name}: {type(error).__name__} when read>"
             if value is seen.get(name) and (is_ours or type(value) in _UNCHANGING):
                 continue  # db-ally puts other objects into its own events, and changes none of them
@@ -123,7 +125,9 @@ class Policy:
 def _masked(mask: Callable[[str], str], text: str) -> str:
     try:
         masked = mask(text)
-    except Exception:  # whatever it is, its message could quote the text
+    except Exception as error:  # whatever it is, its message could quote the text
+        if is_from_signal(error):
+            raise
         return WITHHELD
     return masked if type(masked) is str else WITHHELD
 

@@ -1,0 +1,56 @@
+"""Whatever a result is made of, its record is bounded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbally.audit.event_tracker import EventTracker
+from dbally.audit.events import RequestEnd, RequestStart
+from dbally.collection.results import ExecutionResult
+from files import read
+
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+
+
+@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+@pytest.mark.parametrize(
+    "letter", ["x", "\n", "\0", "\u202e", "\U0001f600"], ids=["x", "newline", "nul", "bidi", "emoji"]
+)
+async def test_a_huge_result_takes_less_than_two_megabytes(letter: str, log_format: str, log_dir: Path) -> None:
+    rows = [{"name": letter * 10}] * 300_000
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", log_format)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult(rows, {"sql": letter * 5_000_000}, 1, 1, "View")))
+
+    log = read(log_dir)
+    assert 100_000 < len(log.encode()) < 2_000_000
+    assert "result.results" in log
+    assert "300000" in log
+    assert "300000 rows" in log or '"rows":300000' in log
+
+
+def nested(depth: int, value: Any) -> Any:
+    return json.loads('{"k": ' * depth + json.dumps(value) + "}" * depth)
+
+
+@pytest.mark.parametrize(
+    ("rows", "context"),
+    [
+        ([{f"n{column}": 1 << 4_000 for column in range(15)} for _ in range(1_000)], {}),
+        ([{"k" * 5_000_000: "v" * 200_000}], {}),
+        ([{"k" * 20_000: [json.loads("[" * 40 + "]" * 40)] * 1_000}], {}),
+        ([{"k": [""] * 1_000} for _ in range(1_000)], {}),
+        ([], nested(25, "\n" * 100_000)),
+    ],
+    ids=["long numbers", "a long name", "a long name above what is cut", "empty texts", "lines in mappings"],
+)
+@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+async def test_whatever_a_result_is_made_of_it_is_bounded(
+    rows: list[dict[str, Any]], context: dict[str, Any], log_format: str, log_dir: Path
+) -> None:
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", log_format)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View")))
+
+    assert len(read(log_dir)) < 500_000

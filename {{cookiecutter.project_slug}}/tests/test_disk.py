@@ -1,0 +1,273 @@
+"""How a record gets into a file on a bad day: modes, links, failures of every operation, records cut short, signals."""
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbally.audit.event_tracker import EventTracker
+from dbally.audit.events import RequestStart
+from files import HEADLINE, RESULT, ask, logs, posix_only, read
+
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+from {{ cookiecutter.package_name }}.logfile import LogFile
+from {{ cookiecutter.package_name }}.recorder import Recorder
+from {{ cookiecutter.package_name }}.records import Record
+
+
+@posix_only
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+async def test_only_the_owner_may_read_whatever_the_umask(umask: int, log_dir: Path) -> None:
+    before = os.umask(umask)
+    try:
+        await ask(Handler(log_dir / "deep", "{collection}/{collection}.log"))
+    finally:
+        os.umask(before)
+
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in [log_dir, *log_dir.rglob("*")] if path.is_dir()}
+    assert modes == {0o700}
+    assert stat.S_IMODE((log_dir / "deep/staff/staff.log").stat().st_mode) == 0o600
+
+
+@posix_only
+@pytest.mark.parametrize("planted", ["staff", "staff/staff.log"])
+async def test_a_planted_link_is_not_followed(
+    planted: str, log_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "target"
+    (target if planted == "staff" else tmp_path).mkdir(exist_ok=True)
+    (log_dir / planted).parent.mkdir(parents=True)
+    (log_dir / planted).symlink_to(target)
+    before = logs(tmp_path)
+
+    await ask(Handler(log_dir, "{collection}/{collection}.log"))
+
+    assert logs(tmp_path) == before
+    assert "staff.log" in caplog.text
+
+
+@posix_only
+async def test_a_directory_that_is_not_mounted_is_an_error_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+
+    with pytest.raises(FileNotFoundError, match=r"staff\.log"):
+        await ask(Handler(tmp_path / "link" / "logs", "{collection}.log", raise_errors=True))
+
+
+@posix_only
+async def test_a_planted_pipe_stops_nobody(log_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log_dir.mkdir()
+    os.mkfifo(log_dir / "staff.log")
+
+    await asyncio.wait_for(ask(Handler(log_dir, "{collection}.log", "text")), 5)
+
+    assert "staff.log" in caplog.text
+
+
+async def test_a_deleted_directory_comes_back(log_dir: Path) -> None:
+    handler = Handler(log_dir, "{collection}.log", "text")
+    await ask(handler)
+    (log_dir / "staff.log").unlink()
+    log_dir.rmdir()
+    await ask(handler)
+
+    assert len(HEADLINE.findall(read(log_dir))) == 4
+    assert handler.lost_records == 0
+
+
+async def test_a_file_moved_away_in_the_middle_of_a_request_is_begun_anew(log_dir: Path) -> None:
+    handler = Handler(log_dir, "{collection}.log", "text")
+    tracker = EventTracker.initialize_with_handlers([handler])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    (log_dir / "staff.log").rename(log_dir / "staff.log.1")
+    await tracker.request_end(RESULT)
+
+    kinds = [HEADLINE.findall((log_dir / name).read_text("utf-8")) for name in ("staff.log.1", "staff.log")]
+    assert kinds == [[("request", "start")], [("request", "end")]]
+    assert handler.lost_records == 0
+
+
+@posix_only
+async def test_a_drive_that_knows_no_modes_costs_no_record(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for name in ("chmod", "fchmod", "lchmod", "fchmodat"):
+        monkeypatch.setattr(os, name, refuse, raising=False)
+    handler = Handler(log_dir, "{collection}/{collection}.log", "text", raise_errors=True)
+    await ask(handler)
+
+    assert len(HEADLINE.findall(read(log_dir))) == 4
+
+
+OPERATIONS = ("open", "write", "close", "mkdir", "lseek", "fstat")
+
+
+class Disk:
+    """The disk operations of the package, of which the `failing`-th fails, and each write is `short` by some bytes."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, failing: int, shorten: Callable[[int], int] | None = None) -> None:
+        self.calls = 0
+        self._failing = failing
+        self._shorten = shorten
+        for name in OPERATIONS:
+            patch.setattr(os, name, self._wrap(getattr(os, name)))
+
+    def _wrap(self, operation: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            if operation.__name__ == "write" and self._shorten and args[1].strip():  # but for the blank line
+                return self._cut_short(operation, *args)
+            if self.calls != self._failing:
+                return operation(*args, **kwargs)
+            if operation.__name__ == "close":
+                operation(*args)  # Linux closes it all the same
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        return wrapped
+
+    def _cut_short(self, write: Callable[..., int], file: int, data: bytes) -> int:
+        """Write less than there is, and let another process append a line behind it."""
+        assert self._shorten
+        written = write(file, data[: self._shorten(len(data))]) if self._shorten(len(data)) else 0
+        end = os.lseek(file, 0, os.SEEK_CUR)
+        write(file, WHOLE)
+        os.lseek(file, end, os.SEEK_SET)
+        if self.calls == self._failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return written
+
+
+WHOLE = b'{"of":"another process"}\n'
+
+
+@posix_only
+@pytest.mark.parametrize("raise_errors", [False, True])
+async def test_whichever_disk_operation_fails_the_rest_is_whole(
+    raise_errors: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    number, has_failed = 0, True
+    while has_failed:
+        number += 1
+        log_dir = tmp_path / str(number)
+        handler = Handler(log_dir, "{collection}/log.jsonl", "jsonl", raise_errors=raise_errors)
+        caplog.clear()
+        open_files = len(os.listdir("/dev/fd"))
+        raised = False
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, number)
+            try:
+                await ask(handler)
+            except OSError as error:
+                raised = True
+                assert error.errno == errno.EIO
+        has_failed = disk.calls >= number
+
+        assert len(os.listdir("/dev/fd")) == open_files
+        lines = read(log_dir).splitlines()
+        assert all(json.loads(line) for line in lines)
+        assert raised == (raise_errors and has_failed)
+        if not raise_errors:
+            assert handler.lost_records == has_failed
+            assert len(lines) >= 4 - has_failed
+            assert len([record for record in caplog.records if "fails" in record.message]) == has_failed
+
+    assert number > 3 * 4
+
+
+CUTS = {
+    "nothing": lambda size: 0,
+    "one byte": lambda size: 1,
+    "half": lambda size: size // 2,
+    "all but the newline": lambda size: size - 1,
+}
+
+
+@posix_only
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+async def test_a_record_cut_short_spoils_no_other_one(
+    cut: str, log_format: str, log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = Handler(log_dir, "{collection}", log_format)
+    await ask(handler)
+    open_files = len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as patch:
+        Disk(patch, 0, CUTS[cut])
+        await ask(handler)
+    assert len(os.listdir("/dev/fd")) == open_files
+    await ask(handler)
+
+    text = read(log_dir)
+    assert text.splitlines().count(WHOLE.decode().strip()) == 4
+    if log_format == "jsonl":
+        assert len([json.loads(line) for line in text.splitlines() if line.strip()]) == 8 + 4
+    else:
+        assert len(HEADLINE.findall(text)) == 8
+    assert handler.lost_records == 4
+    assert "room for" in caplog.text
+
+
+@posix_only
+@pytest.mark.parametrize("size", range(0, 60, 7))
+async def test_a_record_cut_at_any_byte_leaves_an_empty_line_at_most(
+    size: int, log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = Handler(log_dir, "{collection}.jsonl", "jsonl")
+    with monkeypatch.context() as patch:
+        Disk(patch, 0, lambda whole: min(size, whole))
+        await ask(handler)
+
+    assert {line.strip() for line in read(log_dir).splitlines()} <= {"", WHOLE.decode().strip()}
+
+
+@posix_only
+async def test_even_where_the_stump_cannot_be_blanked_nothing_leaks_and_the_loss_is_counted(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 8):
+        handler = Handler(log_dir / str(number), "{collection}.jsonl", "jsonl")
+        open_files = len(os.listdir("/dev/fd"))
+        with monkeypatch.context() as patch:
+            Disk(patch, number, lambda size: size // 2)
+            await ask(handler)
+        assert len(os.listdir("/dev/fd")) == open_files
+        assert handler.lost_records == 4
+
+
+@posix_only
+def test_a_signal_handler_that_raises_leaks_no_descriptor(log_dir: Path) -> None:
+    records: list[Record] = []
+    asyncio.run(ask(Recorder(records.append)))
+    sink = LogFile(log_dir, "{collection}", "text")
+    sink(records[0])
+
+    class TimeLimit(Exception):
+        pass
+
+    def on_alarm(number: int, frame: object) -> None:
+        raise TimeLimit
+
+    interrupted = 0
+    before, open_files = signal.signal(signal.SIGALRM, on_alarm), len(os.listdir("/dev/fd"))
+    try:
+        for number in range(4_000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.000001 + number % 50 * 0.000001)
+                for _ in range(50):
+                    sink(records[0])
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except TimeLimit:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert interrupted > 1_000
+    assert len(os.listdir("/dev/fd")) == open_files

@@ -1,0 +1,206 @@
+"""What files are called: by the pattern, on every system, whatever a collection is called."""
+
+import datetime
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from files import HEADLINE, ask, logs, posix_only, read, run_python
+from hypothesis import given
+from hypothesis import strategies as st
+
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+from {{ cookiecutter.package_name }}.filenames import safe_name
+from {{ cookiecutter.package_name }}.logfile import LogFile
+
+
+async def test_each_request_has_a_file_and_files_sort_by_time(log_dir: Path) -> None:
+    handler = Handler(log_dir, "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}.log")
+    for number in range(10):
+        await ask(handler, collection=f"c{9 - number}")
+
+    texts = [(log_dir / name).read_text("utf-8") for name in logs(log_dir)]
+    assert [re.findall(r"\bc\d\b", text) for text in texts] == [[f"c{9 - number}"] for number in range(10)]
+
+
+async def test_the_pattern_decides_what_shares_a_file(log_dir: Path) -> None:
+    handler = Handler(log_dir, "{started_at:%Y}/{collection}.log", "text")
+    for collection in ("staff", "orders", "staff"):
+        await ask(handler, collection=collection)
+
+    year = f"{datetime.datetime.now(datetime.UTC):%Y}"
+    assert logs(log_dir) == [f"{year}/orders.log", f"{year}/staff.log"]
+    assert len(HEADLINE.findall((log_dir / year / "staff.log").read_text("utf-8"))) == 8
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        "/absolute.log",
+        "../outside.log",
+        "a/../b.log",
+        "./a.log",
+        "folder/",
+        "a//b.log",
+        "trailing-dot.",
+        "trailing-space ",
+        "con.log",
+        "aux/a.log",
+        "back\\slash.log",
+        "{started_at}.log",
+        "{started_at:%H:%M}.log",
+        "{collection",
+        "collection}",
+        "{}",
+        "{0}.log",
+        "{user}.log",
+        "{collection.name}.log",
+        "{collection[0]}.log",
+        "{collection!r}.log",
+        "{collection:{request_id}}.log",
+        "{request_id:d}.log",
+        "new\nline.log",
+        "question?.log",
+        "a" * 247 + "{started_at:%A}",  # 256 bytes on Wednesdays alone
+        "{collection:>300}.log",
+        "{collection:<60}",
+        "{collection:/<60}",
+        "{collection:>99999999999}.log",
+        "{request_id:.100}",
+        "ą" * 200,
+    ],
+)
+def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="filename_pattern") as refusal:
+        Handler(filename_pattern=pattern)
+    assert repr(pattern) in str(refusal.value)
+    assert "for example '{started_at:%Y-%m-%d}" in str(refusal.value)
+
+
+def test_a_time_without_a_format_is_told_to_have_one() -> None:
+    with pytest.raises(ValueError, match=re.escape("{started_at} with a format, such as {started_at:%Y-%m-%d}")):
+        Handler(filename_pattern="{started_at}.log")
+
+
+@pytest.mark.parametrize(
+    ("log_dir", "rule"),
+    [
+        ("", "needs a name"),
+        (" ", "needs a name"),
+        ("\u3000", "needs a name"),
+        ("logs/ /a", "needs a name"),
+        ("/var/log.", "needs a name"),
+        ("logs \\a", "needs a name"),
+        (".../logs", "needs a name"),
+        ("a\0b", "control characters"),
+        ("what?", "control characters"),
+        ("new\nline", "control characters"),
+        ("a:b", "control characters"),
+        ("C:", "control characters"),
+        ("/C:/logs", "control characters"),
+        ("con", "for a device"),
+        ("C:\\logs\\NUL.txt", "for a device"),
+        ("../com1/logs", "for a device"),
+        ("/" + "ą" * 128, "255 bytes"),
+    ],
+)
+def test_a_directory_that_cannot_work_is_refused(log_dir: str, rule: str) -> None:
+    with pytest.raises(ValueError, match=rf"log_dir .*{rule}.*; for example 'logs'") as refusal:
+        Handler(log_dir)
+    assert repr(log_dir) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "log_dir",
+    [
+        *("logs", "logs/", "./logs", "../logs", "../../logs", ".", "..", "a//b", "a b/c.d", "console"),
+        *("/", "/var/log/ask", "/" + "x" * 255, "~", "~/logs", "dziennik/日本"),
+        *("C:\\logs", "C:\\", "C:/logs", "\\\\server\\share\\logs", "logs\\ask"),
+    ],
+)
+def test_a_directory_as_people_write_them_is_taken(log_dir: str) -> None:
+    Handler(log_dir)
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"log_format 'xml'.*for example 'jsonl'"):
+        Handler(log_format="xml")
+
+
+async def test_a_brace_in_the_pattern_is_doubled(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "{" * 2 + "{collection}" + "}" * 2))
+
+    assert logs(log_dir) == ["{staff}"]
+
+
+@given(
+    st.lists(
+        st.text() | st.sampled_from(["a", "A", "con", "CON", "..", ".", "", "a ", "a.", "ą", "a\u0328"]), unique=True
+    )
+)
+def test_no_two_collections_share_a_name_on_any_system(collections: list[str]) -> None:
+    names = [safe_name(collection) for collection in collections]
+
+    assert len({name.casefold() for name in names}) == len(collections)
+    assert all(re.fullmatch(r"[A-Za-z0-9_~-]{1,60}", name) for name in names)
+    assert not {name.casefold() for name in names} & {"con", "prn", "aux", "nul", "com1", "lpt1"}
+
+
+@pytest.mark.parametrize(
+    ("collection", "shown"),
+    [
+        *((name, name) for name in ("../../etc/passwd", "/etc/passwd", "C:\\x", "a\nb", "x" * 3000, "con")),
+        ("\0", "\\u0000"),
+        ("ł\ud800", "ł\\ud800"),
+    ],
+    ids=range(8),
+)
+async def test_a_hostile_collection_stays_in_the_directory(collection: str, shown: str, log_dir: Path) -> None:
+    await ask(Handler(log_dir, "{collection:.3}/{collection}.jsonl", "jsonl"), collection=collection)
+
+    (name,) = logs(log_dir)
+    assert os.listdir(log_dir.parent) == ["logs"]
+    assert json.loads(read(log_dir).split("\n")[0])["data"]["collection_name"] == shown
+    assert len(name.split("/")[1]) <= 60 + len(".jsonl")
+
+
+@posix_only
+@pytest.mark.parametrize("log_dir", ["~/logs", "~nobody-has-this-name/logs"])
+def test_a_home_that_nobody_knows_is_refused(log_dir: str) -> None:
+    code = """
+os.environ.pop("HOME", None)
+os.setuid(54321) if os.getuid() == 0 else sys.exit(3)
+Handler(sys.argv[1])
+"""
+    process = run_python(code, log_dir)
+    errors = process.communicate()[1]
+    if process.returncode == 3:
+        pytest.skip("only root can become a user that has no entry")
+
+    assert f"ValueError: log_dir {log_dir!r}: nobody knows that home directory" in errors
+
+
+@posix_only
+def test_a_relative_directory_under_a_deleted_one_is_refused(tmp_path: Path) -> None:
+    code = """
+os.chdir(sys.argv[1])
+os.rmdir(sys.argv[1])
+Handler("logs")
+"""
+    (tmp_path / "gone").mkdir()
+
+    assert (
+        "ValueError: log_dir 'logs': the working directory was deleted"
+        in run_python(code, str(tmp_path / "gone")).communicate()[1]
+    )
+
+
+def test_paths_are_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = LogFile("logs", "{collection}", "text")
+    monkeypatch.chdir("/")
+
+    assert sink.log_dir == str(tmp_path / "logs")
