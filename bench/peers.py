@@ -2,19 +2,19 @@
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import re
 import signal
 import time
-import traceback
 import tracemalloc
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import mkdtemp
-from typing import Any, NoReturn
+from typing import Any
 
 from dbally.audit.events import LLMEvent
 
@@ -25,7 +25,7 @@ from .timing import MakeHandler, Rounds, cpu_micros
 from .workloads import requests
 
 OURS, RAW = "ours, jsonl, a file a request", "raw limit"
-FINISHED = 20  # requests before the one that is killed or fails
+BEFORE = 20  # requests before the one that is killed
 
 _PIECES = ("asked-{:04}", "prompt-{:04}-1", "reply-{:04}-1", "prompt-{:04}-2", "reply-{:04}-2", "prompt-{:04}-3")
 _UNDER_WAY = dict(zip(("question", "first prompt", "its answer", "second prompt"), _PIECES, strict=False))
@@ -35,7 +35,7 @@ def compare(project: Project, memory: Path, disk: Path) -> list[list[str]]:
     """Return the table, its header first."""
     with receiver(disk / "sent") as handlers.URL:
         cases = _cases(project)
-        left = {name: [*_killed(make, disk), _failed(make, disk)] for name, make in cases.items()}
+        left = {name: _left(make, disk) for name, make in cases.items()}
         return asyncio.run(_table(project, cases, left, memory, disk))
 
 
@@ -129,74 +129,48 @@ async def _bytes_in_flight(make: Callable[[Path], Any], memory: Path, count: int
     return size / count
 
 
-def _killed(make: MakeHandler, disk: Path) -> list[str]:
-    """Kill a process while the model works on a request's second prompt, and say what is on disk or at the server."""
-
-    async def be_killed(folder: Path) -> None:
-        async def reply(event: LLMEvent) -> str:
-            if "prompt-0020-2" in str(event.prompt):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return _answer(event)
-
-        for request in requests(1_000, [make(folder)], FINISHED + 1, reply=reply):
-            await request()
-
-    found = _leave(be_killed, disk, signal.SIGKILL)
-    whole = sum(all(piece.format(number).encode() in found for piece in _PIECES) for number in range(FINISHED))
-    under_way = [piece for piece in _UNDER_WAY.values() if piece.format(FINISHED).encode() in found]
-    return [f"{len(under_way)} of {len(_UNDER_WAY)}", f"{whole} of {FINISHED}"]
+def _left(make: MakeHandler, disk: Path) -> list[str]:
+    """Say what is left of a request that a kill ends at its second prompt, of those before, and of one that fails there."""
+    killed, failed = _run(make, disk, BEFORE, _kill), _run(make, disk, 0, _fail)
+    under_way = [piece for piece in _UNDER_WAY.values() if piece.format(BEFORE).encode() in killed]
+    whole = sum(all(piece.format(number).encode() in killed for piece in _PIECES) for number in range(BEFORE))
+    pieces = [name for name, piece in _UNDER_WAY.items() if piece.format(0).encode() in failed]
+    error = "the error" if b"the model is down" in failed else "no error"
+    what = "all" if len(pieces) == len(_UNDER_WAY) else ", ".join(pieces) or "nothing"
+    return [f"{len(under_way)} of {len(_UNDER_WAY)}", f"{whole} of {BEFORE}", f"{what}; {error}"]
 
 
-def _failed(make: MakeHandler, disk: Path) -> str:
-    """Let the model raise at a request's second prompt, end as an application does, and say what is there of it."""
-
-    async def fail(folder: Path) -> None:
-        async def reply(event: LLMEvent) -> str:
-            if "prompt-0000-2" in str(event.prompt):
-                raise ConnectionError("error-0000")
-            return _answer(event)
-
-        handler = make(folder)
-        (request,) = requests(1_000, [handler], 1, reply=reply)
-        with suppress(ConnectionError):
-            await request()
-        _end(handler)
-
-    found = _leave(fail, disk, 0)
-    pieces = {**_UNDER_WAY, "the error": "error-{:04}"}
-    left = [name for name, piece in pieces.items() if piece.format(0).encode() in found]
-    return (
-        "all"
-        if len(left) == len(pieces)
-        else "all but the error"
-        if left == [*_UNDER_WAY]
-        else ", ".join(left) or "nothing"
-    )
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _answer(event: LLMEvent) -> str:
-    return re.sub(r".*prompt-(\d+-\d).*", r"reply-\1", str(event.prompt), flags=re.DOTALL)
+def _fail() -> None:
+    raise ConnectionError("the model is down")
 
 
-def _leave(run: Callable[[Path], Coroutine[Any, Any, None]], disk: Path, end: int) -> bytes:
-    """Run it in a process of its own, which ends in `end`, and return all that is on disk and at the server then."""
+def _run(make: MakeHandler, disk: Path, last: int, stop: Callable[[], None]) -> bytes:
+    """Let a process make requests and call `stop` at the second prompt of number `last`; return what is there then."""
     folder, sent = Path(mkdtemp(dir=disk)), disk / "sent"
     sent.unlink(missing_ok=True)
-    child = os.fork()
-    if not child:
-        _be_child(run, folder)
-    assert os.waitpid(child, 0)[1] == end
+
+    async def reply(event: LLMEvent) -> str:
+        if f"prompt-{last:04}-2" in str(event.prompt):
+            stop()
+        return re.sub(r".*prompt-(\d+-\d).*", r"reply-\1", str(event.prompt), flags=re.DOTALL)
+
+    async def ask() -> None:
+        handler = make(folder)
+        for request in requests(1_000, [handler], last + 1, reply=reply):
+            with suppress(ConnectionError):
+                await request()
+        _end(handler)
+
+    process = multiprocessing.get_context("fork").Process(target=lambda: asyncio.run(ask()))
+    process.start()
+    process.join()
+    assert process.exitcode == (-signal.SIGKILL if stop is _kill else 0)
     time.sleep(0.2)  # what was sent arrives
     return b"".join(path.read_bytes() for path in (*folder.rglob("*"), sent) if path.is_file())
-
-
-def _be_child(run: Callable[[Path], Coroutine[Any, Any, None]], folder: Path) -> NoReturn:
-    try:
-        asyncio.run(run(folder))
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
 
 
 def _end(handler: Any) -> None:
