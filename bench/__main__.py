@@ -22,7 +22,7 @@ def main() -> None:
     project = Project()
     parts = [f"# What a request costs\n\n{_machine()}\n"]
     with in_memory() as memory, on_disk() as disk:
-        for title, rows in _tables(project, Path(memory), Path(disk)):
+        for title, rows in _tables(project, memory, disk):
             parts.append(f"## {title}\n\n{_table(rows)}")
             print(parts[-1], flush=True)
     (ROOT / "bench" / "results.md").write_text("\n".join(parts))

@@ -4,11 +4,12 @@ import argparse
 import asyncio
 import sys
 from functools import partial
-from pathlib import Path
+from itertools import product
 from statistics import median, quantiles
 
 from .project import Project, in_memory, on_disk
 from .timing import Rounds, cpu_micros
+from .workloads import requests
 
 BEFORE = "5f2344e"
 
@@ -16,19 +17,20 @@ BEFORE = "5f2344e"
 async def main(revision: str, rounds: int) -> None:
     """Print the table, and beside each ratio its quartiles: those of the ratios of all rounds."""
     projects = {"before": Project("before", revision), "now": Project("now")}
+    cases = {
+        f"{log_format} {name}": partial(project.files, log_format=log_format)
+        for log_format in ("text", "jsonl")
+        for name, project in projects.items()
+    }
     print(f"\nMicroseconds of CPU a request of three prompts, eight records; before is {revision}.\n")
-    print("| place, format, prompt | before | now | now / before | quartiles |\n|---|---:|---:|---:|---:|")
+    print("| place, city, prompt, format | before | now | now / before | quartiles |\n|---|---:|---:|---:|---:|")
     with in_memory() as memory, on_disk() as disk:
-        for place, folder in (("memory", Path(memory)), ("disk", Path(disk))):
-            for size in (1_000, 4_000, 10_000):
-                cases = {
-                    f"{log_format} {name}": partial(project.files, log_format=log_format)
-                    for log_format in ("text", "jsonl")
-                    for name, project in projects.items()
-                }
-                found = await cpu_micros(cases, folder, size, rounds, 20)
-                for log_format in ("text", "jsonl"):
-                    print(f"| {place}, {log_format}, {size // 1000} KB | {_compare(found, log_format)} |", flush=True)
+        places = {"memory": memory, "disk": disk}
+        for place, city, size in product(places, ("Krakow", "Kraków"), (1_000, 4_000, 10_000)):
+            found = await cpu_micros(cases, places[place], partial(requests, size, city=city), rounds, 20)
+            for log_format in ("text", "jsonl"):
+                row = f"{place}, {city}, {size // 1000} KB, {log_format}"
+                print(f"| {row} | {_compare(found, log_format)} |", flush=True)
 
 
 def _compare(found: Rounds, log_format: str) -> str:

@@ -10,10 +10,10 @@ from statistics import median, quantiles
 from typing import Any
 
 from .project import FILE_A_REQUEST, Project
-from .workloads import Request, requests
+from .timing import MakeRequests
+from .workloads import requests
 
 _BY_DAY = "{started_at:%Y/%m/%d}/{request_id}.log"
-_Make = Callable[[list[Any], int], list[Request]]  # from handlers and a count to requests
 
 
 async def growth(project: Project, memory: Path, disk: Path) -> dict[tuple[str, str], dict[int, float]]:
@@ -58,7 +58,7 @@ def _fill(disk: Path, pattern: str, count: int) -> Path:
     return folder
 
 
-async def _net(make: _Make, handler: Any, count: int = 50, together: int = 1, rounds: int = 5) -> float:
+async def _net(make: MakeRequests, handler: Any, count: int = 50, together: int = 1, rounds: int = 5) -> float:
     """Return microseconds of CPU a request, with `together` in flight at a time: the median of the rounds."""
     found = []
     for _ in range(rounds):

@@ -86,7 +86,7 @@ async def _table(
 
 async def _costs(project: Project, cases: Mapping[str, MakeHandler], disk: Path, size: int) -> Rounds:
     raw = partial(handlers.RawLimit, records=await _records(project, size))
-    return await cpu_micros({**cases, RAW: raw}, disk, size, 20, 20)
+    return await cpu_micros({**cases, RAW: raw}, disk, partial(requests, size), 20, 20)
 
 
 def _cells(columns: Mapping[str, Rounds], name: str) -> Iterator[str]:
@@ -182,5 +182,5 @@ def _end(handler: Any) -> None:
 
 if __name__ == "__main__":
     with in_memory() as memory, on_disk() as disk:
-        for row in compare(Project(), Path(memory), Path(disk)):
+        for row in compare(Project(), memory, disk):
             print("|", " | ".join(row), "|")
