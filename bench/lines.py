@@ -57,8 +57,8 @@ def main(package: Path) -> None:
     for name, length in lengths.items():
         print(f"{name:16}{length.code:6}{length.total:7}  {length.longest:2} {length.function}")
     for part, names in parts.items():
-        code, total = (sum(lengths[name][column] for name in names) for column in (0, 1))
-        longest, function = max((lengths[name][2:] for name in names), default=(0, ""))
+        code, total = sum(lengths[name].code for name in names), sum(lengths[name].total for name in names)
+        longest, function = max(((lengths[name].longest, lengths[name].function) for name in names), default=(0, ""))
         print(f"{part:16}{code:6}{total:7}  {longest:2} {function}")
 
 

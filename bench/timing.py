@@ -45,9 +45,9 @@ async def _round(make: MakeHandler | None, disk: Path, make_requests: MakeReques
     start = time.process_time()
     for request in others:
         await request()
-    if hasattr(handler, "flush"):
+    if handler and hasattr(handler, "flush"):
         handler.flush()
     seconds = time.process_time() - start
-    if hasattr(handler, "close"):
+    if handler and hasattr(handler, "close"):
         handler.close()
     return 1e6 * seconds / count

@@ -1,6 +1,6 @@
 """Requests as db-ally makes them: its prompts, from its templates, through its tracker."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from dbally.prompt.template import PromptFormat, PromptTemplate
 from dbally.view_selection.prompt import VIEW_SELECTION_TEMPLATE, ViewSelectionPromptFormat
 from dbally.views.exposed_functions import ExposedFunction, MethodParamWithTyping
 
-Request = Callable[[], Awaitable[None]]
+Request = Callable[[], Coroutine[Any, Any, None]]
 Reply = Callable[[LLMEvent], Awaitable[str]]  # what the model answers; it may raise
 
 _QUESTION = "Who in {} earns more than 7000, and since when?"
