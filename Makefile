@@ -7,7 +7,7 @@ LINTED := scratch/check/db-ally-file-handler
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test test-destinations bench mutants check format clean
+.PHONY: demo test test-destinations bench bench-before mutants check format clean
 
 demo: .venv/ready ## ask a real db-ally collection and show its log
 	@rm -rf $(DEMO)
@@ -21,8 +21,11 @@ test: .venv/ready check ## lint, types, and all tests but those of the destinati
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/destinations
 
-bench: .venv/bench ## measure what a request costs; writes bench/results.md and bench/results.svg
-	PYTHONPATH=tests $(BIN)/python -m bench
+bench: .venv/bench ## measure what a request costs, beside what people would pick instead; writes bench/results.md
+	$(BIN)/python -m bench
+
+bench-before: .venv/ready ## measure what a request costs, beside what it cost before (make REV=... takes another revision)
+	$(BIN)/python -m bench.before $(REV)
 
 mutants: .venv/ready ## change the generated source in a thousand ways, and count which its tests notice
 	@rm -rf scratch/mutants
@@ -39,6 +42,7 @@ check: .venv/ready ## lint and types
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/zizmor --quiet --offline --persona pedantic $(WORKFLOWS)
+	@$(BIN)/python -m bench.lines $(LINTED)/src/db_ally_file_handler
 
 format: .venv/ready ## format the template's own Python
 	$(BIN)/ruff format $(OWN)

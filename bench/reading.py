@@ -1,6 +1,7 @@
 """How many records a second docs/reading.md reads, from files and from a store that speaks S3."""
 
 import asyncio
+import importlib
 import json
 import os
 import shutil
@@ -51,9 +52,11 @@ def main() -> None:
 
 def request_as_recorded(project: Project) -> list[str]:
     """Return what the package writes for a whole `Collection.ask`, line by line."""
+    sys.path[:0] = [str(project.folder / name) for name in ("tests", "examples")]
+    application = importlib.import_module("application")
     lines: list[str] = []
-    handler = project.handler(sink=lambda record: lines.append(project.formats["jsonl"](record)))
-    collection = project.application.make_collection(project.application.make_engine(), handler)
+    handler = project.recorder(lambda record: lines.append(project.formats["jsonl"](record)))
+    collection = application.make_collection(application.make_engine(), handler)
     asyncio.run(collection.ask("Who lives in Kraków?"))
     return lines
 

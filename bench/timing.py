@@ -2,65 +2,52 @@
 
 import gc
 import random
-import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from .workloads import Workload
+from .workloads import Request
 
 MakeHandler = Callable[[Path], Any]  # from an empty directory to a handler
+MakeRequests = Callable[[list[Any], int], list[Request]]  # from handlers and a count
+Rounds = dict[str, list[float]]  # microseconds of CPU a request, of each round, net of no handler
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of a request, in microseconds, net of the same requests of the same round without a handler.
+async def cpu_micros(
+    cases: Mapping[str, MakeHandler], disk: Path, make_requests: MakeRequests, rounds: int, count: int, slow: int = 2
+) -> Rounds:
+    """Return what a request costs, of all threads, user and system: what other processes cannot blur.
 
-    Attributes:
-        wall: of each round.
-        cpu: of each round, all threads, user and system: what other processes cannot blur.
+    All cases take turns, in an order drawn anew for each round, with `count` requests each, or `slow` where these would
+    take 2 ms each and more. Each is net of the same requests of the same round without a handler.
     """
-
-    wall: list[float]
-    cpu: list[float]
-
-    def times(self, other: "Cost") -> float:
-        """Return how many times the CPU time of `other` this takes: the ratio of the medians."""
-        return median(self.cpu) / median(other.cpu)
-
-
-async def costs(
-    workload: Workload, cases: Mapping[str, MakeHandler], disk: Path, rounds: int, requests: int
-) -> dict[str, Cost]:
-    """Return the cost of each case, from `rounds` rounds of `requests` requests each; of a slow case, fewer."""
-    counts = {name: 1 if name.startswith("command line") else requests for name in cases}
-    found: dict[str, Cost] = {name: Cost([], []) for name in cases}
-    for _ in range(rounds):
-        wall_of_none, cpu_of_none = await _round(workload, None, disk, requests)
-        for name in random.sample(list(cases), len(cases)):
-            wall, cpu = await _round(workload, cases[name], disk, counts[name])
-            found[name].wall.append(wall - wall_of_none)
-            found[name].cpu.append(cpu - cpu_of_none)
-    return found
-
-
-async def _round(workload: Workload, make: MakeHandler | None, disk: Path, requests: int) -> tuple[float, float]:
-    folder = disk / "logs"
-    folder.mkdir(parents=True)
-    handler = make(folder) if make else None
-    request = workload([handler] if handler else [])
-    await request()
+    found: Rounds = {name: [] for name in cases}
     gc.collect()
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(requests):
+    gc.freeze()  # what has been imported is not looked through again and again
+    for _ in range(rounds + 1):  # the first warms up
+        without = await _round(None, disk, make_requests, count)
+        for name in random.sample([*cases], len(cases)):
+            is_slow = found[name] and found[name][0] > 2_000
+            micros = await _round(cases[name], disk, make_requests, slow if is_slow else count)
+            found[name].append(micros - without)
+    gc.unfreeze()
+    return {name: micros[1:] for name, micros in found.items()}
+
+
+async def _round(make: MakeHandler | None, disk: Path, make_requests: MakeRequests, count: int) -> float:
+    folder = Path(tempfile.mkdtemp(dir=disk))
+    handler = make(folder) if make else None
+    first, *others = make_requests([handler] if handler else [], count + 1)
+    await first()
+    gc.collect()
+    start = time.process_time()
+    for request in others:
         await request()
-    if hasattr(handler, "flush"):
+    if handler and hasattr(handler, "flush"):
         handler.flush()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    if hasattr(handler, "close"):
+    seconds = time.process_time() - start
+    if handler and hasattr(handler, "close"):
         handler.close()
-    shutil.rmtree(folder)
-    return 1e6 * wall / requests, 1e6 * cpu / requests
+    return 1e6 * seconds / count
