@@ -21,14 +21,14 @@ PATIENCE = 60  # seconds: no machine is so busy
 
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = (ast.Import, ast.ImportFrom)
-_SCRIPTS = {"app.py", "each.py", "ship.py", "consume.py", "ask.py", "many.py"}
+_SCRIPTS = {"app.py", "label.py", "each.py", "ship.py", "consume.py", "ask.py", "many.py"}
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
 # Does what each line of its input says and answers each with a line.
 _APPLICATION = """
 import asyncio, contextlib, json, logging, os, signal, sys, time
 from application import make_collection, make_engine, say
-from db_ally_file_handler import record_exception
+from db_ally_file_handler import recording
 {app}
 warnings = []
 
@@ -49,7 +49,7 @@ async def die(conversation):
 
 async def ask(reply, question):
     rows = 0
-    with contextlib.suppress(Exception), record_exception():
+    with contextlib.suppress(Exception), recording():
         rows = len((await make_collection(ENGINE_OF_STAFF, handler, reply=reply).ask(question)).results)
     return rows
 

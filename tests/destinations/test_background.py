@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 PAGE = blocks("background.md")
 OF_A_REQUEST = ["request_start", *["event_start", "event_end"] * 3, "request_end"]
 WITHOUT_TRY = """
-from db_ally_file_handler import FileEventHandler
+from db_ally_file_handler import Recorder
 
 def to_file(record):
     raise OSError("no space")
@@ -18,16 +18,16 @@ def both(record):
     to_file(record)
     print("the second got one", file=sys.stderr)
 
-handler = FileEventHandler(sink=both)
+handler = Recorder(both)
 """
 SEVERAL = """
-from db_ally_file_handler import FileEventHandler
-from db_ally_file_handler.database import ENGINE, RECORDS, store
+from db_ally_file_handler import Recorder
+from db_ally_file_handler.database import create_table, store
 from db_ally_file_handler import several
 
-RECORDS.metadata.create_all(ENGINE)
+create_table()
 {change}
-handler = FileEventHandler(sink=several.both)
+handler = Recorder(several.both)
 """
 A_HANDLER_EACH = """
 import asyncio
@@ -44,14 +44,12 @@ print(len(answer.results), *(handler.lost_records for handler in handlers))
 """
 BEHIND = """
 import os, threading, time
-from db_ally_file_handler import FileEventHandler
+from db_ally_file_handler import LogFile, Recorder
 from db_ally_file_handler.background import Background
-from db_ally_file_handler.formats import format_json
-from db_ally_file_handler.logfile import LogFile
 
-to_file = LogFile("logs", "all.jsonl", format_json)
+to_file = LogFile("logs", "all.jsonl", "jsonl")
 {sink}
-handler = FileEventHandler(sink=Background(sink, {options}))
+handler = Recorder(Background(sink, {options}))
 """
 CLOSED = """
 def sink(record):
@@ -87,15 +85,16 @@ RECORDS = """
 import gc, os, queue, random, sys, threading, time
 from datetime import UTC, datetime
 from db_ally_file_handler.background import Background
-from db_ally_file_handler.records import Record, Request
+from db_ally_file_handler.records import Record
 
 def record(number):
-    return Record(datetime.now(UTC), Request(str(number), "staff", datetime.now(UTC)), "request_start")
+    now = datetime.now(UTC)
+    return Record(str(number), "staff", now, "host:1", {}, None, None, None, now, "request_start")
 
 received = []
 """
 THREADS = """
-background = Background(lambda record: received.append(int(record.request.request_id)))
+background = Background(lambda record: received.append(int(record.request_id)))
 
 def send(first):
     for number in range(first, first + 1_000):
@@ -113,7 +112,7 @@ go_on = []  # no lock, which the fork could copy while it is held
 def sink(record):
     while not go_on:
         time.sleep(0.01)
-    os.write(1, (record.request.request_id + os.linesep).encode())  # in one piece
+    os.write(1, (record.request_id + os.linesep).encode())  # in one piece
 
 background = Background(sink)
 background(record("at the sink"))
@@ -135,8 +134,8 @@ class Dropped:
         background(record(self.number))
 
 def sink(record):
-    Dropped(-1) if record.request.request_id != "-1" else None
-    received.append(record.request.request_id)
+    Dropped(-1) if record.request_id != "-1" else None
+    received.append(record.request_id)
 
 background = Background(sink, size=1_000_000)
 for number in range(5_000):
@@ -153,10 +152,10 @@ EXIT = """
 sys.stderr = sys.stdout  # where warnings go
 
 def sink(record):
-    if record.request.request_id == "3":
+    if record.request_id == "3":
         threading.Event().wait()
     time.sleep(0.1)
-    print(record.request.request_id, flush=True)
+    print(record.request_id, flush=True)
 
 background = Background(sink)
 for number in range({records}):

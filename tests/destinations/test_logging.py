@@ -11,12 +11,12 @@ PAGE = blocks("logging.md")
 DAY = 24 * 60 * 60
 INTO_OWN_LOGS = """
 import logging
-from db_ally_file_handler import FileEventHandler
+from db_ally_file_handler import Recorder
 from db_ally_file_handler.application_log import LOGGER, log
 
 logging.basicConfig(filename="application.log", format="%(levelname)s %(name)s %(message)s")
 LOGGER.setLevel(logging.INFO)
-handler = FileEventHandler(sink=log)
+handler = Recorder(log)
 """
 
 A_FILE_A_DAY = """

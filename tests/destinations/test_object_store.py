@@ -12,13 +12,13 @@ OUTLIVED = """
 import asyncio
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestStart
-from db_ally_file_handler import record_exception
+from db_ally_file_handler import recording
 {app}
 async def ask():
     tracker = EventTracker.initialize_with_handlers([handler])
     slow = tracker.track_event(LLMEvent("prompt", "Prompt"))
     try:
-        with record_exception():
+        with recording():
             await tracker.request_start(RequestStart(collection_name="staff", question="Who?"))
             await slow.__aenter__()
             raise ConnectionError("the other half")
