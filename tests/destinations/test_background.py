@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,7 @@ handler = Recorder(both)
 """
 SEVERAL = """
 from db_ally_file_handler import Recorder
-from db_ally_file_handler.database import create_table, store
+from db_ally_file_handler.database import ENGINE, RECORDS, create_table, store
 from db_ally_file_handler import several
 
 create_table()
@@ -329,3 +332,30 @@ def test_an_exit_does_not_wait_for_ever_and_counts_what_is_lost(project: Path) -
 
     assert received == ["0", "1", "2"]
     assert warning.startswith("3 records still wait for <function sink")
+
+
+UNCAUGHT = """
+import asyncio
+from application import StaffView, make_collection, make_engine
+from db_ally_file_handler import Recorder
+from db_ally_file_handler.background import Background
+
+background = Background(lambda record: print(record.kind, flush=True))
+handler = Recorder(background)
+async def away(conversation):
+    raise ConnectionError("the model is away")
+{ask}
+"""
+
+
+def test_an_exit_by_an_uncaught_error_loses_nothing_without_a_word(project: Path) -> None:
+    bare = "asyncio.run(make_collection(make_engine(), handler, reply=away).ask('Who?'))"
+    block = f"from db_ally_file_handler import recording\nwith recording():\n    {bare}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(project / part) for part in ("src", "examples", "tests"))}
+
+    for ask, said in ((block, ""), (bare, "Recording fails")):
+        command = [sys.executable, "-B", "-c", UNCAUGHT.format(ask=ask)]
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert ("request_failed" in done.stdout) == (not said)
+        assert said in done.stderr

@@ -111,3 +111,21 @@ def test_the_files_of_requests_are_kept_thirty_days(project: Path) -> None:
     subprocess.run(["sh", "-eu", "-c", PAGE["retention.sh"]], cwd=project, check=True)
 
     assert {path.name for path in (project / "logs").rglob("*")} == {"2026", "01", "b.jsonl"}
+
+
+TURNED_OFF = """
+import logging.config
+{app}
+logging.config.dictConfig({{"version": 1{more}}})
+"""
+
+
+def test_a_logger_that_is_turned_off_loses_no_record_without_a_word(project: Path) -> None:
+    with Application(project, TURNED_OFF.format(app=PAGE["app.py"], more="")) as application:
+        off = application.ask()
+    kept = ', "disable_existing_loggers": False'
+    with Application(project, TURNED_OFF.format(app=PAGE["app.py"], more=kept)) as application:
+        on = application.ask()
+
+    assert (off["rows"], off["lost"], on["lost"]) == (1, RECORDS_OF_A_REQUEST, 0)
+    assert len(kinds(project / "requests.jsonl")) == RECORDS_OF_A_REQUEST

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
+from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
 from servers import Server, free_port, start_collector, wait_until
 
 PAGE = blocks("opentelemetry.md")
@@ -161,3 +161,34 @@ def test_a_collector_that_is_gone_or_hangs_does_not_reach_the_user(
     for answer in (hanging, gone):
         assert (answer["rows"], answer["lost"], answer["warnings"]) == (10, 0, [])
         assert answer["seconds"] < 10  # what OpenTelemetry waits for one answer; a request has eight records
+
+
+LABELLED = """
+import asyncio, datetime
+from application import make_collection, make_engine
+{app}
+from db_ally_file_handler import recording
+with recording(model="gpt-4o-mini", traceparent="00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"):
+    asyncio.run(make_collection(make_engine(), handler).ask("Who?"))
+from db_ally_file_handler.records import Record
+now = datetime.datetime.now(datetime.UTC)
+later = now + datetime.timedelta(seconds=60)  # and then the clock is set back
+handler._sink(Record("f" * 32, "staff", later, "host:1", {{}}, None, None, None, now, "request_end", 0.5))
+"""
+
+
+def test_labels_name_the_model_and_the_trace_and_no_span_ends_before_it_starts(
+    project: Path, env: dict[str, str], backend: Backend
+) -> None:
+    run_code(project, LABELLED.format(app=PAGE["app.py"]), env)
+
+    wait_until(lambda: len(backend.spans) >= 5)
+    joined = [span for span in backend.spans if span.trace_id == bytes.fromhex("ab" * 16)]
+    assert Counter((span.name, span.kind) for span in joined) == {
+        ("chat gpt-4o-mini", 3): 2,  # CLIENT
+        ("retrieval", 1): 1,  # INTERNAL
+        ("invoke_workflow staff", 1): 1,
+    }
+    assert bytes.fromhex("cd" * 8) in {span.parent_span_id for span in joined}
+    assert {plain(span.attributes).get("dbally.step") for span in joined} == {"filter decision", "filters", None}
+    assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in backend.spans)

@@ -137,3 +137,26 @@ def test_a_server_that_hangs_does_not_reach_the_user_and_loses_nothing(
     assert hanging["rows"] == 5
     assert hanging["seconds"] < 10  # a second for each of 40 records, if they waited
     assert (gone_on["lost"], gone_on["warnings"]) == (0, [])
+
+
+def test_the_largest_record_fits_into_a_message_and_a_larger_one_counts_as_lost(
+    project: Path, env: dict[str, str]
+) -> None:
+    ask = """
+import asyncio
+from application import make_collection, make_engine
+for letter in ("x", "\\0", "\\u202e", "\\U0001f98a"):
+    asyncio.run(make_collection(make_engine(), handler).ask(letter * 1_500_000))
+"""
+    code = PAGE["app.py"] + ask + "print(handler.lost_records)"
+    assert run_code(project, code, env) == "0\n"
+    assert stored(env) == 4 * RECORDS_OF_A_REQUEST
+
+    unbounded = """
+from db_ally_file_handler.background import Background
+from db_ally_file_handler.message_queue import publish
+background = Background(publish, patience=0.1)
+handler = Recorder(background, max_chars=None)
+"""
+    code = PAGE["app.py"] + unbounded + ask.replace('"\\0", "\\u202e", "\\U0001f98a"', "") + "background.flush(60)\nprint(background.lost)"
+    assert int(run_code(project, code, env)) > 0
