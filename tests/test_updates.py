@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bake import PROJECT, commit_all, copy_template, git
+from bake import EXTENSION, PROJECT, commit_all, copy_template, git
 
 CONFLICT = {"<<<<<<<", "=======", ">>>>>>>"}
 
@@ -72,8 +72,8 @@ def test_an_update_keeps_the_owners_edits_and_brings_the_templates(template: Pat
 
 
 def test_an_update_bakes_each_template_with_its_own_rules(template: Path, project: Path) -> None:
-    extension = template / "local_extensions.py"
-    edit(extension, lambda text: text.replace("literal, authors,", "literal, shout, authors,"))
+    extension = template / EXTENSION
+    edit(extension, lambda text: text.replace("literal, markdown,", "literal, shout, markdown,"))
     edit(extension, lambda text: text + "\n\ndef shout(answer: str) -> str:\n    return answer.upper()\n")
     edit(template / PROJECT.name / "README.md", lambda text: text + "{{ cookiecutter.project_slug | shout }}\n")
     commit_all(template)
