@@ -613,7 +613,7 @@ def test_every_name_that_the_project_depends_on_is_refused(tmp_path: Path) -> No
 def test_every_name_that_a_dependency_looks_for_is_refused() -> None:
     note = "types.SimpleNamespace(find_spec=lambda name, path, _=None: None if path else print(name))"
     look = f"import sys, types; sys.meta_path.append({note}); import dbally"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, encoding="utf-8", check=True)
     looked_for = done.stdout.split()
     assert {name for name in ("faiss", "pyarrow") if not importlib.util.find_spec(name)} <= {*looked_for}
 

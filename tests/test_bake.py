@@ -102,7 +102,7 @@ def test_every_combination_passes_its_own_checks_untouched(
     assert files(project) == FILES | pipeline | {f"src/{package}/{module}" for module in MODULES}
     assert (project / ".github").exists() == (".github/workflows/ci.yml" in pipeline)
     assert leftovers(project) == []
-    caches = {"RUFF_NO_CACHE": "1", "MYPY_CACHE_DIR": str(mypy_cache), "PYTEST_ADDOPTS": "-q -p no:cacheprovider"}
+    caches = {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": str(mypy_cache), "PYTEST_ADDOPTS": "-q -p no:cacheprovider"}
     assert re.search(r"\d+ passed", run(project, "check", env=caches))
     assert tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["name"] == project.name
 
@@ -140,7 +140,7 @@ def test_the_one_command_ends_with_the_first_check_that_fails(tmp_path: Path) ->
     (project / "src" / "untyped.py").write_text('"""Not typed."""\n\n\ndef f(x):\n    """Return it."""\n    return x\n')
 
     with pytest.raises(AssertionError) as failed:
-        run(tmp_path, "check", env={"PYTHONPATH": str(project), "RUFF_NO_CACHE": "1"})
+        run(tmp_path, "check", env={"PYTHONPATH": str(project), "RUFF_NO_CACHE": "true"})
 
     assert "$ mypy" in str(failed.value)
     assert "untyped.py:4: error: Function is missing a type annotation" in str(failed.value)
@@ -194,7 +194,7 @@ def test_the_generated_tests_cover_every_line_and_branch(default_project: Path, 
         env={"COVERAGE_FILE": str(tmp_path / ".coverage")},
     )
 
-    measured = json.loads(report.read_text())["files"]
+    measured = json.loads(report.read_text("utf-8"))["files"]
     assert len(measured) == len(MODULES) - 1
     missing = {name: [*file["missing_lines"], *file["missing_branches"]] for name, file in measured.items()}
     assert {name: lines for name, lines in missing.items() if lines} == {}
