@@ -2,9 +2,9 @@
 PYTHON := $(shell for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
-OWN := local_extensions.py hooks tests bench # the rest is Python only once it is baked
-LINTED := scratch/check/db-ally-file-handler
-WORKFLOWS := .github/workflows/ci.yml $(LINTED)/.github/workflows/ci.yml
+OWN := dbally_handler_template_answers.py hooks tests bench # the rest is Python only once it is baked
+LINTED := scratch/check
+WORKFLOWS := .github/workflows/ci.yml $(LINTED)/github/db-ally-file-handler/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
 .PHONY: demo test test-destinations bench bench-before mutants check format clean
@@ -36,11 +36,13 @@ mutants: .venv/ready ## change the generated source in a thousand ways, and coun
 
 check: .venv/ready ## lint and types
 	@rm -rf scratch/check
-	@$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir scratch/check .
+	@set -e; for ci in github gitlab none; do \
+		$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir $(LINTED)/$$ci . ci=$$ci; done
 	$(BIN)/ruff format --check $(OWN)
 	$(BIN)/ruff check $(OWN)
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINTED)/gitlab/db-ally-file-handler/.gitlab-ci.yml
 	$(BIN)/zizmor --quiet --offline --persona pedantic $(WORKFLOWS)
 	@$(BIN)/python -m bench.lines $(LINTED)/src/db_ally_file_handler
 

@@ -1,5 +1,9 @@
-"""Say what to do next. Writes nothing, so it may run again in any update."""
+"""Say what to do next. Writes nothing, so it may run again in any update.
 
+It takes away the folders of a pipeline that was not asked for: cookiecutter can leave out a file, but no folder.
+"""
+
+import contextlib
 import os
 import sys
 
@@ -22,13 +26,18 @@ def show(message: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes again at its end, which must not fail either
 
 
+for folder in (".github/workflows", ".github"):
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)  # which refuses one that holds anything
+
 if not is_for_comparison():
     show(f"""
 Your project is in {os.getcwd()}
 Go there and try it:
 
     uv run python examples/ask.py    # asks questions, says where the logs are
-    uv run pytest                    # proves that it works here
+    uv run check.py                  # proves that it works here
 
-README.md says how to wire it in, and how to do all this without uv.
+README.md says how to wire it in, and how to do all this without uv. In a uv workspace, the
+override-dependencies of its pyproject.toml belong into that of the workspace's root.
 """)

@@ -1,14 +1,18 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bake import bake
+from bake import bake, files
 
 
 @pytest.fixture(scope="session")
-def default_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project baked with no answers. Tests read it and run it; none writes into it."""
-    return bake(tmp_path_factory.mktemp("default"))
+def default_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a project baked with no answers. Tests read it and run it; none writes into it, not even bytecode."""
+    project = bake(tmp_path_factory.mktemp("default"))
+    baked = files(project)
+    yield project
+    assert files(project) == baked
 
 
 @pytest.fixture(autouse=True)

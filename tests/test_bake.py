@@ -15,14 +15,14 @@ from bake import TEMPLATE, bake, files, leftovers, run
 
 COMBINATIONS: dict[str, dict[str, str]] = {
     "default": {},
-    "jsonl": {"log_format": "jsonl"},
-    "a-day": {"filename_pattern": "{started_at:%Y-%m-%d}.log", "open_source_license": "BSD-3-Clause"},
+    "jsonl": {"log_format": "jsonl", "ci": "gitlab"},
+    "a-day": {"filename_pattern": "{started_at:%Y-%m-%d}.log", "open_source_license": "BSD-3-Clause", "ci": "none"},
     "a-collection": {"log_format": "jsonl", "filename_pattern": "{collection}.jsonl"},
     "nested": {
         "log_directory": "var/log/ask",
         "filename_pattern": "{started_at:%Y/%m/%d}/{collection}-{request_id}.log",
     },
-    "absolute": {"log_directory": "@TMP@/absolute logs", "open_source_license": "Apache-2.0"},
+    "absolute": {"log_directory": "@TMP@/absolute logs", "open_source_license": "Apache-2.0", "ci": "none"},
     "absolute-jsonl": {
         "log_directory": "@TMP@/żółć",
         "log_format": "jsonl",
@@ -48,13 +48,14 @@ COMBINATIONS: dict[str, dict[str, str]] = {
         "project_name": 'He said "hi" \\N{BULLET} <b>&amp; {x} %s # `code` 🦊',
         "project_slug": "hostile-text",
         "full_name": "Łukasz \"O'Neil\" \\ 'Jr.', <b>",
-        "email": "nobody at example",
         "open_source_license": "Proprietary",
+        "ci": "gitlab",
     },
 }
 
+# What a project consists of: its files, the modules of its package, and the pipeline that each choice of `ci` adds.
 FILES = {
-    *(".gitattributes", ".github/workflows/ci.yml", ".gitignore", "LICENSE", "README.md", "pyproject.toml"),
+    *(".gitattributes", ".gitignore", "AGENTS.md", "LICENSE", "README.md", "check.py", "pyproject.toml"),
     *("examples/ask.py", "examples/scripted_llm.py"),
     *("tests/application.py", "tests/canaries.py", "tests/conftest.py"),
     *("tests/test_file_output.py", "tests/test_handler_contract.py"),
@@ -63,6 +64,8 @@ MODULES = {
     *("__init__.py", "py.typed", "contexts.py", "filenames.py", "formats.py", "handler.py", "limits.py"),
     *("logfile.py", "losses.py", "privacy.py", "recorder.py", "records.py", "values.py"),
 }
+
+PIPELINES = {"github": {".github/workflows/ci.yml"}, "gitlab": {".gitlab-ci.yml"}, "none": set[str]()}
 
 ASK = """
 import asyncio, sys
@@ -95,12 +98,12 @@ def test_every_combination_passes_its_own_checks_untouched(
     project, answers = combination
     package = answers.get("package_name") or project.name.replace("-", "_")
 
-    assert files(project) == FILES | {f"src/{package}/{module}" for module in MODULES}
+    pipeline = PIPELINES[answers.get("ci", "github")]
+    assert files(project) == FILES | pipeline | {f"src/{package}/{module}" for module in MODULES}
+    assert (project / ".github").exists() == (".github/workflows/ci.yml" in pipeline)
     assert leftovers(project) == []
-    run(project, "ruff", "format", "--check", "--no-cache")
-    run(project, "ruff", "check", "--no-cache")
-    run(project, "mypy", "--cache-dir", mypy_cache)
-    assert re.search(r"\d+ passed", run(project, "pytest", "-q", "-p", "no:cacheprovider"))
+    caches = {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": str(mypy_cache), "PYTEST_ADDOPTS": "-q -p no:cacheprovider"}
+    assert re.search(r"\d+ passed", run(project, "check", env=caches))
     assert tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["name"] == project.name
 
 
@@ -120,6 +123,28 @@ def test_the_choices_reach_the_disk(combination: tuple[Path, dict[str, str]], tm
         assert json.loads(first_line)["kind"] == "request_start"
     else:
         assert first_line.endswith(" request_start")
+
+
+@pytest.mark.parametrize("ci", PIPELINES)
+@pytest.mark.parametrize("licence", ["MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"])
+def test_each_pipeline_goes_with_each_licence(ci: str, licence: str, tmp_path: Path) -> None:
+    project = bake(tmp_path, ci=ci, open_source_license=licence)
+
+    assert {name for name in files(project) if name.endswith(".yml")} == PIPELINES[ci]
+    assert all("uv run check.py\n" in (project / name).read_text("utf-8") for name in PIPELINES[ci])
+    assert licence in (project / "pyproject.toml").read_text("utf-8")
+
+
+def test_the_one_command_ends_with_the_first_check_that_fails(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    (project / "src" / "untyped.py").write_text('"""Not typed."""\n\n\ndef f(x):\n    """Return it."""\n    return x\n')
+
+    with pytest.raises(AssertionError) as failed:
+        run(tmp_path, "check", env={"PYTHONPATH": str(project), "RUFF_NO_CACHE": "true"})
+
+    assert "$ mypy" in str(failed.value)
+    assert "untyped.py:4: error: Function is missing a type annotation" in str(failed.value)
+    assert "$ pytest" not in str(failed.value)
 
 
 def test_git_ignores_the_log_directory(tmp_path: Path) -> None:
@@ -169,7 +194,7 @@ def test_the_generated_tests_cover_every_line_and_branch(default_project: Path, 
         env={"COVERAGE_FILE": str(tmp_path / ".coverage")},
     )
 
-    measured = json.loads(report.read_text())["files"]
+    measured = json.loads(report.read_text("utf-8"))["files"]
     assert len(measured) == len(MODULES) - 1
     missing = {name: [*file["missing_lines"], *file["missing_branches"]] for name, file in measured.items()}
     assert {name: lines for name, lines in missing.items() if lines} == {}

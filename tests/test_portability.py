@@ -63,7 +63,7 @@ def test_every_line_ends_with_a_newline_alone(default_project: Path) -> None:
 
 @pytest.mark.parametrize("root", [TEMPLATE, PROJECT], ids=["template", "project"])
 def test_git_checks_text_out_as_it_is_on_every_system(root: Path) -> None:
-    assert (root / ".gitattributes").read_text() == "* text=auto eol=lf\n"
+    assert (root / ".gitattributes").read_text("utf-8") == "* text=auto eol=lf\n"
 
 
 def baking(output_dir: Path) -> list[str]:
@@ -88,6 +88,17 @@ def test_a_project_stays_when_nobody_reads_what_is_said_about_it(tmp_path: Path)
 
     os.close(write)
     assert (tmp_path / "db-ally-file-handler" / "README.md").exists()
+
+
+def test_a_project_stays_when_the_console_cannot_spell_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "Zażółć 日本"
+    console = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}  # as in many a Windows
+
+    done = subprocess.run(baking(folder), env=console, stdout=subprocess.PIPE, encoding="cp1252", check=True)
+
+    assert (folder / "db-ally-file-handler" / "README.md").exists()
+    assert "Za?ó?? ??" in done.stdout
+    assert "uv run check.py" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="it takes a POSIX shell to close an output")

@@ -18,12 +18,12 @@ import pexpect
 PATTERN = "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}"
 
 
-def answer(tmp_path: Path, *answers: str) -> tuple[str, int]:
+def answer(tmp_path: Path, *answers: str, **variables: str) -> tuple[str, int]:
     """Type `answers`, one a question and Enter for the rest, and return what was on the screen and the exit code."""
     terminal: Any = pexpect.spawn(
         sys.executable,
         ["-m", "cookiecutter", "--output-dir", str(tmp_path), str(TEMPLATE)],
-        env={**os.environ, "TERM": "dumb"},
+        env={**os.environ, "TERM": "dumb", **variables},
         dimensions=(60, 80),
         encoding="utf-8",
         timeout=30,
@@ -48,7 +48,7 @@ def test_enter_at_every_question_gives_a_project_and_says_what_to_do_next(tmp_pa
     end = re.sub(r"\s+", " ", screen.rpartition("[10/10]")[2])
     assert f"Your project is in {project} " in end
     assert "uv run python examples/ask.py" in end
-    assert "uv run pytest" in end
+    assert "uv run check.py" in end
 
 
 def test_each_question_fits_the_screen_and_shows_an_example(tmp_path: Path) -> None:
@@ -74,15 +74,16 @@ def test_defaults_follow_the_answers_before(tmp_path: Path) -> None:
 
 def test_typed_text_comes_out_as_it_went_in(tmp_path: Path) -> None:
     text = 'He said "hi", it\'s \\N{BULLET} C:\\Users {0} %s # [bold]<b>&amp;[/] zażółć 🤖'
-    typed = [text, "audit-log", "audit_log", "AuditHandler", "logs", "1", "{collection}.log", text, text, "4"]
+    typed = [text, "audit-log", "audit_log", "AuditHandler", "logs", "1", "{collection}.log", text, "4", "2"]
 
     screen, code = answer(tmp_path, *typed)
 
     assert code == 0, screen
     project = tomllib.loads((tmp_path / "audit-log" / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["description"] == text
-    assert project["authors"] == [{"name": text}, {"name": text}]
+    assert project["authors"] == [{"name": text}]
     assert project["license"] == "LicenseRef-Proprietary"
+    assert (tmp_path / "audit-log" / ".gitlab-ci.yml").exists()
 
 
 def test_typed_answers_that_cannot_work_are_refused(tmp_path: Path) -> None:
@@ -98,3 +99,15 @@ def test_typed_answers_that_cannot_work_are_refused(tmp_path: Path) -> None:
     assert refused == list(zip(wrong, ["../x", "class", "EventHandler", "a|b", "{{ 1 + 1 }}"], strict=True))
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "x").exists()
+
+
+def test_a_name_that_the_locale_cannot_spell_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    typed = ["", "", "", "", "", "", "", "José"]
+
+    refused, code = answer(tmp_path / "out", *typed, **ascii_alone)
+    _, code_with_utf8 = answer(tmp_path / "out", *typed, **ascii_alone | {"PYTHONUTF8": "1"})
+
+    assert (code, code_with_utf8) == (1, 0)
+    assert "no text in this terminal's encoding; set PYTHONUTF8=1" in " ".join(refused.split())
+    assert "José" in (tmp_path / "out" / "db-ally-file-handler" / "LICENSE").read_text("utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bake import PROJECT, commit_all, copy_template, git
+from bake import EXTENSION, PROJECT, commit_all, copy_template, git
 
 CONFLICT = {"<<<<<<<", "=======", ">>>>>>>"}
 
@@ -52,11 +52,11 @@ def update(project: Path) -> str:
 def test_an_update_keeps_the_owners_edits_and_brings_the_templates(template: Path, project: Path) -> None:
     edit(project / "src/db_ally_file_handler/values.py", lambda text: text + "\n\nOF_THE_OWNER = 1\n")
     edit(project / "README.md", lambda text: text + "\nOf the owner.\n")
-    (project / "src/db_ally_file_handler/own.py").write_text("OWN = 1\n")
+    (project / "src/db_ally_file_handler/own.py").write_text("OWN = 1\n", "utf-8")
     commit_all(project)
     package = template / PROJECT.name / "src/{{cookiecutter.package_name}}"
     edit(package / "values.py", lambda text: text.replace('"""', '"""Of the template. ', 1))
-    (package / "new.py").write_text("from .handler import {{ cookiecutter.handler_class }}\n")
+    (package / "new.py").write_text("from .handler import {{ cookiecutter.handler_class }}\n", "utf-8")
     commit_all(template)
 
     said = update(project)
@@ -66,14 +66,14 @@ def test_an_update_keeps_the_owners_edits_and_brings_the_templates(template: Pat
     assert values.endswith("OF_THE_OWNER = 1\n")
     assert (project / "README.md").read_text("utf-8").endswith("Of the owner.\n")
     assert (project / "src/db_ally_file_handler/own.py").exists()
-    assert (project / "src/db_ally_file_handler/new.py").read_text() == "from .handler import FileEventHandler\n"
+    assert (project / "src/db_ally_file_handler/new.py").read_text("utf-8") == "from .handler import FileEventHandler\n"
     assert "Your project is in" not in said
     cruft(project, "check")
 
 
 def test_an_update_bakes_each_template_with_its_own_rules(template: Path, project: Path) -> None:
-    extension = template / "local_extensions.py"
-    edit(extension, lambda text: text.replace("literal, authors,", "literal, shout, authors,"))
+    extension = template / EXTENSION
+    edit(extension, lambda text: text.replace("literal, markdown,", "literal, shout, markdown,"))
     edit(extension, lambda text: text + "\n\ndef shout(answer: str) -> str:\n    return answer.upper()\n")
     edit(template / PROJECT.name / "README.md", lambda text: text + "{{ cookiecutter.project_slug | shout }}\n")
     commit_all(template)

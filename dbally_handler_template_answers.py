@@ -30,9 +30,9 @@ _CHOICES = json.loads((_TEMPLATE / "cookiecutter.json").read_text("utf-8"))
 # What the generated project depends on, directly or not, and what installs it: a project of such a name cannot be.
 _DISTRIBUTIONS = """
     ast-serialize click dbally greenlet hatchling hypothesis iniconfig librt litellm mypy mypy-extensions numpy
-    opentelemetry-api packaging pandas pathspec pip pluggy pygments pytest pytest-asyncio python-dateutil python-dotenv
-    pytz ruff setuptools six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata uv
-    wheel
+    opentelemetry-api packaging pandas pathspec pip pluggy pygments pytest pytest-asyncio pytest-timeout python-dateutil
+    python-dotenv pytz ruff setuptools six sortedcontainers sqlalchemy tabulate tomlkit trove-classifiers typing-extensions tzdata
+    uv wheel
 """
 # What those are imported by, where that is another name: a package of such a name would hide it. And what they look
 # for, and use where it is there: they would take the package for it.
@@ -48,7 +48,6 @@ _STANDARD_LIBRARY = """
     aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp lib2to3 mailcap
     msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib
 """
-_WORDS = r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*"  # of a mail address, joined by dots (RFC 5322)
 _TEMPLATE_SYNTAX = re.compile(r"\{[{%#]")
 _LONGEST_IDENTIFIER = 40  # columns, so that the generated project's formatter breaks no line
 
@@ -69,7 +68,7 @@ class Answers(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._is_checked = False
-        for function in (check_answers, slug, package, literal, authors, markdown, gitignore):
+        for function in (check_answers, slug, package, literal, markdown, gitignore):
             environment.filters[function.__name__] = function
         sys.modules.pop(__name__, None)  # cruft bakes an old and a new template in one process: each needs its own
 
@@ -116,13 +115,6 @@ def literal(answer: str) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
-def authors(full_name: str, email: str) -> str:
-    """Return the TOML array of a project's authors. What is no plain mail address stands as a name."""
-    if re.fullmatch(rf"{_WORDS}@{_WORDS}", email, re.ASCII):
-        return f"[{{ name = {literal(full_name)}, email = {literal(email)} }}]"
-    return f"[{{ name = {literal(full_name)} }}, {{ name = {literal(email)} }}]"
-
-
 def markdown(answer: str) -> str:
     """Return Markdown that shows the very text of `answer`: a code span, if any character could mean something else."""
     if answer == answer.strip() and not re.search(r"[\\`*_{}\[\]<>#|~&$!@]|^[-+=]|^\d+[.)]|:\S", answer):
@@ -149,6 +141,10 @@ def _problem(question: str, answer: object) -> str | None:
 
 
 def _unwritable(answer: str) -> str | None:
+    if re.search("[\udc80-\udcff]", answer):  # how Python keeps bytes that it could not decode
+        return (
+            "what was typed is no text in this terminal's encoding; set PYTHONUTF8=1 or a UTF-8 locale and answer again"
+        )
     if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in answer):
         return "it has a line break or a control character"
     if re.search("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", answer):
@@ -184,7 +180,13 @@ def _module(answer: str) -> str | None:
         return "it is a name of Python's standard library"
     if name.replace("_", "-") in _DISTRIBUTIONS.split() or name in _MODULES.split():
         return "it is a name of something that the package depends on"
-    if name in {"src", "test", "tests", "examples", *(path.stem for path in _PROJECT.glob("*/*.py"))}:
+    if name in {
+        "src",
+        "test",
+        "tests",
+        "examples",
+        *(path.stem for glob in ("*.py", "*/*.py") for path in _PROJECT.glob(glob)),
+    }:
         return "the project uses that name already"
     return None
 
@@ -262,6 +264,6 @@ _RULES: dict[str, tuple[Callable[[str], str | None], str]] = {
     "log_format": (_choice("log_format"), "text"),
     "filename_pattern": (_argument("check_pattern"), "{started_at:%Y-%m-%d}/{collection}.log"),
     "full_name": (_text, "Ada Lovelace"),
-    "email": (_text, "ada@example.com"),
     "open_source_license": (_choice("open_source_license"), "MIT"),
+    "ci": (_choice("ci"), "github"),
 }
