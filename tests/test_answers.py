@@ -195,8 +195,8 @@ REFUSED: dict[str, dict[str, list[str]]] = {
             *(
                 "EventHandler",
                 "Record",
-                "Limits",
-                "record_exception",
+                "Recorder",
+                "recording",
                 "LogFile",
                 "RequestContext",
                 "Callable",

@@ -50,18 +50,18 @@ def update(project: Path) -> str:
 
 
 def test_an_update_keeps_the_owners_edits_and_brings_the_templates(template: Path, project: Path) -> None:
-    edit(project / "src/db_ally_file_handler/values.py", lambda text: text + "\n\nOF_THE_OWNER = 1\n")
+    edit(project / "src/db_ally_file_handler/plain.py", lambda text: text + "\n\nOF_THE_OWNER = 1\n")
     edit(project / "README.md", lambda text: text + "\nOf the owner.\n")
     (project / "src/db_ally_file_handler/own.py").write_text("OWN = 1\n", "utf-8")
     commit_all(project)
     package = template / PROJECT.name / "src/{{cookiecutter.package_name}}"
-    edit(package / "values.py", lambda text: text.replace('"""', '"""Of the template. ', 1))
+    edit(package / "plain.py", lambda text: text.replace('"""', '"""Of the template. ', 1))
     (package / "new.py").write_text("from .handler import {{ cookiecutter.handler_class }}\n", "utf-8")
     commit_all(template)
 
     said = update(project)
 
-    values = (project / "src/db_ally_file_handler/values.py").read_text("utf-8")
+    values = (project / "src/db_ally_file_handler/plain.py").read_text("utf-8")
     assert values.startswith('"""Of the template. ')
     assert values.endswith("OF_THE_OWNER = 1\n")
     assert (project / "README.md").read_text("utf-8").endswith("Of the owner.\n")

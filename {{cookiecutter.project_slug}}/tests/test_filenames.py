@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.filenames import safe_name
 from {{ cookiecutter.package_name }}.logfile import LogFile
+from {{ cookiecutter.package_name }}.recorder import Recorder
+from {{ cookiecutter.package_name }}.records import Record
 
 
 async def test_each_request_has_a_file_and_files_sort_by_time(log_dir: Path) -> None:
@@ -196,6 +198,27 @@ Handler("logs")
         "ValueError: log_dir 'logs': the working directory was deleted"
         in run_python(code, str(tmp_path / "gone")).communicate()[1]
     )
+
+
+def test_a_directory_that_cannot_be_found_is_refused_in_this_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.expanduser", lambda path: path)
+        with pytest.raises(ValueError, match="nobody knows that home directory"):
+            Handler("~/logs")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getcwd", gone)
+        with pytest.raises(ValueError, match="the working directory was deleted"):
+            Handler("logs")
+
+
+async def test_the_path_of_a_request_can_be_told(log_dir: Path) -> None:
+    records: list[Record] = []
+    await ask(Recorder(records.append))
+
+    assert LogFile(log_dir, "{collection}/x.log", "text").path_of(records[0]) == str(log_dir / "staff" / "x.log")
 
 
 def test_paths_are_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

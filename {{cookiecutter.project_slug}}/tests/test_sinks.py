@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canaries import CacheEvent
 from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import RequestStart
-from files import ask, logs, posix_only, read
+from dbally.audit.events import Event, RequestStart
+from files import RESULT, ask, logs, posix_only, read
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.blocks import recording
@@ -165,23 +166,60 @@ def test_a_recorder_takes_no_argument_that_it_would_ignore(argument: str) -> Non
         recorder(print, **{argument: "x"})
 
 
-@posix_only
-async def test_what_a_signal_handler_raises_in_a_sink_is_no_failure_to_record() -> None:
-    class SoftTimeLimit(Exception):
-        pass
+class SoftTimeLimit(Exception):
+    """What an application's signal handler raises."""
 
+
+def interrupt(*_: object) -> str:
+    signal.raise_signal(signal.SIGALRM)
+    return ""
+
+
+class Interrupting(Event):
+    """An event whose fields take longer than the application has time."""
+
+    field = property(interrupt)
+
+    def __init__(self) -> None:
+        vars(self)["field"] = None
+
+
+class Slow:
+    __str__ = interrupt
+
+
+@pytest.fixture
+def time_limit() -> Iterator[None]:
     def on_alarm(number: int, frame: object) -> None:
         raise SoftTimeLimit
 
-    def slow(record: Record) -> None:
-        signal.raise_signal(signal.SIGALRM)
-
     before = signal.signal(signal.SIGALRM, on_alarm)
-    try:
-        handler = Recorder(slow)
-        with pytest.raises(SoftTimeLimit):
-            await ask(handler)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+@posix_only
+@pytest.mark.usefixtures("time_limit")
+@pytest.mark.parametrize("where", ["sink", "mask", "field", "value"])
+async def test_what_a_signal_handler_raises_is_no_failure_to_record(where: str) -> None:
+    records: list[Record] = []
+    handler = Recorder(interrupt if where == "sink" else records.append, mask=interrupt if where == "mask" else None)
+    with pytest.raises(SoftTimeLimit):
+        tracker = EventTracker.initialize_with_handlers([handler])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        async with tracker.track_event(Interrupting() if where == "field" else CacheEvent(Slow())):
+            pass
 
     assert handler.lost_records == 0
+
+
+async def test_what_has_ended_does_not_end_again() -> None:
+    records: list[Record] = []
+    handler = Recorder(records.append)
+    request = await handler.request_start(RequestStart("staff", "Who?"))
+    event = await handler.event_start(CacheEvent("k"), request)
+    for _ in range(2):
+        await handler.event_end(None, request, event)
+        await handler.request_end(RESULT, request)
+
+    assert [record.kind for record in records] == ["request_start", "event_start", "event_end", "request_end"]

@@ -37,6 +37,7 @@ class recording:  # lower case, as it reads like `suppress`
     def __init__(self, **labels: object) -> None:
         self.request_id: str | None = None
         self._labels = labels
+        self._is_used = False
         self._outer: recording | None = None
         self._token: Token[recording | None] | None = None
         self._requests: WeakValueDictionary[str, RequestContext] = WeakValueDictionary()
@@ -48,15 +49,18 @@ class recording:  # lower case, as it reads like `suppress`
 
     def add(self, request: RequestContext) -> None:
         """Take a request in that was begun in this block."""
-        self.request_id = request.identity.request_id
-        self._requests[self.request_id] = request
-        if self._outer:
-            self._outer.add(request)
+        self._is_used = True
+        if self.is_recorded:
+            self.request_id = request.identity.request_id
+            self._requests[self.request_id] = request
+            if self._outer:
+                self._outer.add(request)
 
     def __enter__(self) -> Self:
         if self._token:
             raise TypeError(f"this {type(self).__name__}() is entered already; make another for each block")
         self._outer = current_block.get()
+        self.is_recorded = type(self).is_recorded and (self._outer is None or self._outer.is_recorded)
         self._token = current_block.set(self)
         return self
 
@@ -65,7 +69,7 @@ class recording:  # lower case, as it reads like `suppress`
         try:
             current_block.reset(token)  # type: ignore[arg-type]  # it has been entered
         except ValueError:
-            if error is None and self.request_id is None:
+            if error is None and not self._is_used:
                 raise TypeError(
                     f"{type(self).__name__}() was left in another context than it was entered in, and had no effect; "
                     "in a dependency of a web framework, make the function `async def`"

@@ -90,7 +90,8 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
             return [("Request", f"{row['request_id']}, db-ally {value}")]
         case "error":
             errors = [
-                f"{error['type']}: {error['message']}" for error in ([value, *value["causes"]] if value else [_UNKNOWN])
+                ": ".join(filter(None, (error["type"], error["message"])))
+                for error in ([value, *value["causes"]] if value else [_UNKNOWN])
             ]
             question = row.get("summary", {}).get("question")
             return [("Question", question), ("Error", errors[0]), *(("Caused by", error) for error in errors[1:])]

@@ -9,8 +9,9 @@ from time import monotonic
 _QUIET = 60.0  # seconds after a warning
 
 _lock = threading.RLock()  # the garbage collector can let another recorder lose a record meanwhile
-if hasattr(os, "register_at_fork"):  # a child must not find it held by a thread that it does not have
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_at_fork = getattr(os, "register_at_fork", lambda **_: None)  # Windows has no fork
+# A child must not find it held by a thread that it does not have.
+_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Losses:

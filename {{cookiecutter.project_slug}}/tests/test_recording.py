@@ -1,0 +1,267 @@
+"""`recording` and `unrecorded`: labels, exact errors, and no effect on what they are put around."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import Any
+
+import dbally
+import pytest
+from application import StaffView, say
+from dbally import decorators
+from dbally.audit.event_tracker import EventTracker
+from dbally.audit.events import LLMEvent, RequestStart
+from dbally.collection.collection import Collection
+
+from {{ cookiecutter.package_name }}.blocks import recording, unrecorded
+from {{ cookiecutter.package_name }}.recorder import Recorder
+from {{ cookiecutter.package_name }}.records import Record
+
+MakeCollection = Callable[..., Collection]
+
+
+async def away(conversation: str) -> str:
+    raise ConnectionError("the model is away")
+
+
+async def slow(conversation: str) -> str:
+    await asyncio.sleep(0.05)
+    return await say()(conversation)
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def make(records: list[Record], make_collection: MakeCollection) -> MakeCollection:
+    """Make a collection whose records go into the list."""
+    return lambda **options: make_collection(Recorder(records.append), **options)
+
+
+def last_errors(records: list[Record]) -> dict[str, str | None]:
+    """Return the type of each failed request's error, by its question."""
+    failed = [record for record in records if record.kind == "request_failed"]
+    return {
+        str((record.summary or {})["question"]): str(record.error["type"]) if record.error else None
+        for record in failed
+    }
+
+
+async def test_labels_are_those_of_all_blocks_around_and_the_id_is_handed_back(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    with recording(user="ann", tenant=1) as outer, recording(user="bob") as inner:
+        await make().ask("Who?")
+    await make().ask("Who else?")
+
+    assert {str(record.labels) for record in records[:8]} == {"{'user': 'bob', 'tenant': 1}"}
+    assert outer.request_id == inner.request_id == records[0].request_id
+    assert records[0].as_dict()["labels"] == (records[7].summary or {})["labels"] == records[0].labels
+    assert records[8].labels == {}
+    assert recording().request_id is None
+
+
+async def test_the_error_is_recorded_before_the_block_is_left_with_the_very_exception(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    error = None
+    try:
+        with recording():
+            await make(reply=away).ask("Who?")
+    except Exception as raised:
+        error = raised
+        assert records[-1].kind == "request_failed"
+
+    assert records[-1].error
+    assert records[-1].error["message"] == str(error)
+    assert records[-1].error["causes"] == [{"type": "ConnectionError", "message": "the model is away"}]
+
+
+async def test_tasks_and_threads_that_start_in_a_block_take_part(make: MakeCollection, records: list[Record]) -> None:
+    with recording(part=1):
+        await asyncio.gather(make().ask("a task"), asyncio.to_thread(lambda: asyncio.run(make().ask("a thread"))))
+
+    assert {str(record.labels) for record in records} == {"{'part': 1}"}
+    assert len({record.request_id for record in records}) == 2
+
+
+def test_synchronous_code_may_have_a_block(make: MakeCollection, records: list[Record]) -> None:
+    with pytest.raises(Exception, match="Error while"), recording(way="sync"):
+        asyncio.run(make(reply=away).ask("Who?"))
+
+    assert records[-1].error
+    assert records[-1].labels == {"way": "sync"}
+
+
+async def test_it_decorates_coroutine_functions_and_methods(make: MakeCollection, records: list[Record]) -> None:
+    class Service:
+        @recording(way="method")
+        async def ask(self, question: str) -> int:
+            """Say how many there are."""
+            return len((await make().ask(question)).results)
+
+    assert [*await asyncio.gather(Service().ask("Who?"), Service().ask("Who else?"))] == [1, 1]
+    assert Service.ask.__doc__ == "Say how many there are."
+    assert {str(record.labels) for record in records} == {"{'way': 'method'}"}
+
+
+def a_function() -> None: ...
+
+
+def a_generator() -> Iterator[None]:
+    yield
+
+
+async def an_async_generator() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("function", [a_function, a_generator, an_async_generator, StaffView])
+@pytest.mark.parametrize("block", [recording, unrecorded])
+def test_it_decorates_nothing_else(block: Any, function: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{block.__name__}\(\) on .*write `with {block.__name__}\(\):` inside"):
+        block()(function)
+    with pytest.raises(TypeError):
+        block(function)
+
+
+def test_it_is_entered_once_at_a_time() -> None:
+    block = recording()
+    with block, pytest.raises(TypeError, match="is entered already"), block:
+        pass
+    with block:
+        pass
+
+
+async def test_where_it_could_have_no_effect_it_says_so(make: MakeCollection) -> None:
+    def dependency() -> Generator[None, None, None]:
+        with recording(user="ann"):
+            yield
+
+    generator = dependency()
+    await asyncio.to_thread(next, generator)  # as a web framework enters a synchronous dependency
+    await make().ask("Who?")
+    with pytest.raises(TypeError, match="had no effect"):
+        await asyncio.to_thread(lambda: next(generator, None))
+
+    with pytest.raises(KeyError):  # no effect on an exception that goes on
+        failing = dependency()
+        await asyncio.to_thread(next, failing)
+        await asyncio.to_thread(failing.throw, KeyError())
+
+
+async def test_an_asynchronous_dependency_works(make: MakeCollection, records: list[Record]) -> None:
+    @contextlib.asynccontextmanager
+    async def dependency() -> AsyncIterator[None]:
+        with recording(user="ann"):
+            yield
+
+    async with dependency():
+        await make().ask("Who?")
+
+    assert {str(record.labels) for record in records} == {"{'user': 'ann'}"}
+
+
+async def test_a_time_limit_is_the_error_and_what_it_cancelled_the_cause(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    with pytest.raises(TimeoutError), recording():
+        async with asyncio.timeout(0.02):
+            await make(reply=slow).ask("Who?")
+
+    assert last_errors(records) == {"Who?": "TimeoutError"}
+    assert records[-1].error
+    assert "CancelledError" in str(records[-1].error["causes"])
+
+
+async def test_each_request_has_the_error_that_ended_it_and_what_goes_on_has_none(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    with pytest.raises(RuntimeError, match="of the application"), recording():
+        other = asyncio.create_task(make(reply=slow).ask("goes on"))
+        await asyncio.sleep(0.01)
+        raise RuntimeError("of the application")
+    await other
+    assert [record.kind for record in records].count("request_end") == 1
+
+    with pytest.raises(ExceptionGroup), recording():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(make(view=None).ask("of no view"))
+            group.create_task(make(reply=away).ask("of no model"))
+    assert last_errors(records)["of no view"] == "ValueError"
+
+    with pytest.raises(RuntimeError), recording():
+        try:
+            await make(view=None).ask("suppressed")
+        except ValueError:
+            raise RuntimeError("of the application") from None
+    assert last_errors(records)["suppressed"] == "ValueError"
+
+    with pytest.raises(KeyError), recording():
+        try:
+            await make(view=None).ask("translated")
+        except ValueError as error:
+            raise KeyError("of the application") from error
+    assert last_errors(records)["translated"] == "KeyError"
+
+
+async def test_an_ask_inside_a_filter_of_another_has_its_error_and_so_has_the_other(
+    make: MakeCollection, records: list[Record], engine: Any
+) -> None:
+    inner = make(name="inner", reply=away)
+
+    class Nested(StaffView):
+        """Names and cities."""
+
+        @decorators.view_filter()
+        async def lives_in(self, city: str) -> Any:
+            return await inner.ask("the inner one")
+
+    outer = make(name="outer", view=None)
+    outer.add(Nested, lambda: Nested(engine))
+    with pytest.raises(dbally.DbAllyError), recording(user="ann"):
+        await outer.ask("the outer one")
+
+    errors = {(record.summary or {})["question"]: record.error for record in records if record.kind == "request_failed"}
+    assert errors.keys() == {"the inner one", "the outer one"}
+    assert all("ConnectionError" in str(error) for error in errors.values())
+
+
+async def test_an_exception_that_did_not_unwind_an_event_is_not_blamed_on_it(records: list[Record]) -> None:
+    tracker = EventTracker.initialize_with_handlers([Recorder(records.append)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    span: Any = tracker.track_event(LLMEvent("prompt", "Prompt"))
+    await span.__aenter__()
+    span.itself = span
+    del span
+    try:
+        raise ValueError("of another")
+    except ValueError:
+        gc.collect()
+
+    assert "event_failed" not in [record.kind for record in records]
+    del tracker
+    for _ in range(3):  # asyncio closes the generator first
+        await asyncio.sleep(0)
+        gc.collect()
+    assert records[-1].open_events == [{"event_id": 1, "event": "LLMEvent"}]
+
+
+async def test_nothing_is_recorded_inside_of_unrecorded(make: MakeCollection, records: list[Record]) -> None:
+    @unrecorded()
+    async def ask() -> None:
+        await make().ask("Who?")
+
+    with recording() as around, unrecorded(), recording():
+        await make().ask("Who?")
+    with contextlib.suppress(Exception), unrecorded():
+        await make(reply=away).ask("Who?")
+    await ask()
+    gc.collect()
+    assert (records, around.request_id) == ([], None)
+
+    await make().ask("Who?")
+    assert len(records) == 8
