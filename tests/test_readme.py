@@ -99,8 +99,8 @@ def test_the_readme_of_the_template_lists_what_the_template_asks() -> None:
 
 
 def test_the_costs_in_the_readme_are_those_of_the_benchmark() -> None:
-    rows = re.findall(r"^\| .* \| [\d,]+ \| [\d,]+ \|.*$", (TEMPLATE / "README.md").read_text("utf-8"), re.MULTILINE)
-    results = (TEMPLATE / "bench" / "results.md").read_text("utf-8")
+    rows = re.findall(r"^\| .* \| [\d,]+ \| [\d.]+ \| [\d,]+ \|.*$", (TEMPLATE / "README.md").read_text("utf-8"), re.M)
+    results = (TEMPLATE / "bench" / "results.md").read_text("utf-8").splitlines()
 
     assert len(rows) > 8
-    assert "\n".join(rows) in results
+    assert [row for row in rows if row not in results] == []
