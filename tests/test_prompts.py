@@ -67,9 +67,9 @@ def test_defaults_follow_the_answers_before(tmp_path: Path) -> None:
     assert "(logs-of-zazolc):" in screen
     assert "(logs_of_zazolc):" in screen
     assert f"({PATTERN}.jsonl):" in screen
-    handler = (tmp_path / "logs-of-zazolc" / "src" / "logs_of_zazolc" / "handler.py").read_text("utf-8")
-    assert f'filename_pattern: str = "{PATTERN}.jsonl"' in handler
-    assert 'log_format: str = "jsonl"' in handler
+    handler = (tmp_path / "logs-of-zazolc" / "src" / "logs_of_zazolc" / "logfile.py").read_text("utf-8")
+    assert f'FILENAME_PATTERN = "{PATTERN}.jsonl"' in handler
+    assert 'LOG_FORMAT = "jsonl"' in handler
 
 
 def test_typed_text_comes_out_as_it_went_in(tmp_path: Path) -> None:

@@ -86,9 +86,10 @@ def test_the_python_of_the_readme_runs(default_project: Path, tmp_path: Path) ->
     """)
     body = "\n".join(blocks)
     indented = "\n".join(f"    {line}" for line in body.splitlines())
+    indented = indented.replace("result = await collection.ask", "result = None and await collection.ask")
     (tmp_path / "readme.py").write_text(f"{program}\n{indented}\nasyncio.run(readme())\n", "utf-8")
     env = {"PYTHONPATH": f"{default_project / 'src'}{os.pathsep}{default_project / 'examples'}"}
-    assert run(tmp_path, "readme", env=env) == ""
+    assert run(tmp_path, "readme", env=env) == "None\n"
 
 
 def test_the_readme_of_the_template_lists_what_the_template_asks() -> None:

@@ -114,5 +114,6 @@ def test_answers_stay_and_may_be_changed_in_an_update(template: Path, tmp_path: 
     cruft(project, "update", "--skip-apply-ask", "--variables-to-update", '{"log_directory": "audit"}')
 
     handler = (project / "src/db_ally_file_handler/handler.py").read_text("utf-8")
+    logfile = (project / "src/db_ally_file_handler/logfile.py").read_text("utf-8")
     assert "class AuditHandler(" in handler
-    assert '= "audit",' in handler
+    assert '= "audit"\n' in logfile

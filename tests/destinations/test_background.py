@@ -351,7 +351,10 @@ async def away(conversation):
 def test_an_exit_by_an_uncaught_error_loses_nothing_without_a_word(project: Path) -> None:
     bare = "asyncio.run(make_collection(make_engine(), handler, reply=away).ask('Who?'))"
     block = f"from db_ally_file_handler import recording\nwith recording():\n    {bare}"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(project / part) for part in ("src", "examples", "tests"))}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(project / part) for part in ("src", "examples", "tests")),
+    }
 
     for ask, said in ((block, ""), (bare, "Recording fails")):
         command = [sys.executable, "-B", "-c", UNCAUGHT.format(ask=ask)]

@@ -158,5 +158,10 @@ from db_ally_file_handler.message_queue import publish
 background = Background(publish, patience=0.1)
 handler = Recorder(background, max_chars=None)
 """
-    code = PAGE["app.py"] + unbounded + ask.replace('"\\0", "\\u202e", "\\U0001f98a"', "") + "background.flush(60)\nprint(background.lost)"
+    code = (
+        PAGE["app.py"]
+        + unbounded
+        + ask.replace('"\\0", "\\u202e", "\\U0001f98a"', "")
+        + "background.flush(60)\nprint(background.lost)"
+    )
     assert int(run_code(project, code, env)) > 0
