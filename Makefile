@@ -44,7 +44,7 @@ check: .venv/ready ## lint and types
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINTED)/gitlab/db-ally-file-handler/.gitlab-ci.yml
 	$(BIN)/zizmor --quiet --offline --persona pedantic $(WORKFLOWS)
-	@$(BIN)/python -m bench.lines $(LINTED)/src/db_ally_file_handler
+	@$(BIN)/python -m bench.lines $(LINTED)/github/db-ally-file-handler/src/db_ally_file_handler
 
 format: .venv/ready ## format the template's own Python
 	$(BIN)/ruff format $(OWN)

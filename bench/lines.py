@@ -50,8 +50,12 @@ def _docstring(node: ast.AST) -> Iterator[int]:
 
 
 def main(package: Path) -> None:
-    """Print the table."""
-    lengths = {path.name: measure(path) for path in sorted(package.glob("*.py"))}
+    """Print the table.
+
+    Raises:
+        FileNotFoundError: there is no package.
+    """
+    lengths = {path.name: measure(path) for path in sorted(package.iterdir()) if path.suffix == ".py"}
     parts = {"recording": [*lengths.keys() - READER], "reader": [*lengths.keys() & {*READER}]}
     print(f"{'module':16}{'code':>6}{'total':>7}  longest function")
     for name, length in lengths.items():

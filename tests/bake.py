@@ -64,7 +64,7 @@ def run(project: Path, *command: str | Path, env: Mapping[str, str] | None = Non
     done = subprocess.run(
         [sys.executable, "-m", *map(str, command)],
         cwd=project,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})},
+        env={**os.environ, **(env or {})},
         text=True,
         encoding="utf-8",
         stdout=subprocess.PIPE,

@@ -6,9 +6,17 @@ import pytest
 from bake import bake, files
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_bytecode() -> Iterator[None]:
+    """Let no process of a test leave bytecode in what another test reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def default_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a project baked with no answers. Tests read it and run it; none writes into it, not even bytecode."""
+    """Return a project baked with no answers. Tests read it and run it; none writes into it."""
     project = bake(tmp_path_factory.mktemp("default"))
     baked = files(project)
     yield project
@@ -22,3 +30,4 @@ def an_empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     config = home / "config.json"
     config.write_text(json.dumps({"replay_dir": str(home), "cookiecutters_dir": str(home)}), "utf-8")
     monkeypatch.setenv("COOKIECUTTER_CONFIG", str(config))
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(home))  # else several at once remove each other's old folders

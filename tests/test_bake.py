@@ -120,7 +120,7 @@ def test_the_choices_reach_the_disk(combination: tuple[Path, dict[str, str]], tm
     package = answers.get("package_name") or project.name.replace("-", "_")
     code = ASK.format(package=package, handler=answers.get("handler_class", "FileEventHandler"))
     before = files(project)
-    subprocess.run([sys.executable, "-B", "-c", code], cwd=project, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
 
     log_dir = project / answers.get("log_directory", "logs")
     logs = sorted(path for path in log_dir.rglob("*") if path.is_file() and path not in {project / f for f in before})

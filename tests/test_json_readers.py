@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[Path], list[Any]]] = {
 def hostile_file(default_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     subprocess.run(
-        [sys.executable, "-B", "-c", f"import sys; sys.path.insert(0, {str(default_project / 'src')!r})\n{RECORD}"],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(default_project / 'src')!r})\n{RECORD}"],
         cwd=folder,
         input=json.dumps([*HOSTILE.values()]),
         text=True,

@@ -30,7 +30,7 @@ def example_logs(project: Path, tmp_path: Path, log_format: str) -> str:
         f"import ask; Handler = ask.FileEventHandler; ask.FileEventHandler = lambda: Handler(log_format={log_format!r})"
     )
     subprocess.run(
-        [sys.executable, "-B", "-c", f"{code}\nimport asyncio; asyncio.run(ask.main())"],
+        [sys.executable, "-c", f"{code}\nimport asyncio; asyncio.run(ask.main())"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{project / 'src'}{os.pathsep}{project / 'examples'}", "PYTHONUTF8": "1"},
         check=True,
@@ -70,7 +70,7 @@ parameters = inspect.signature(FileEventHandler).parameters
 assert arguments == {{name: parameter.default for name, parameter in parameters.items()}}, parameters
 assert list(arguments) == list(parameters)
 """
-    subprocess.run([sys.executable, "-B", "-c", code], cwd=default_project / "src", check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=default_project / "src", check=True)
 
 
 def test_the_python_of_the_readme_runs(default_project: Path, tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ def test_an_exit_by_an_uncaught_error_loses_nothing_without_a_word(project: Path
     }
 
     for ask, said in ((block, ""), (bare, "Recording fails")):
-        command = [sys.executable, "-B", "-c", UNCAUGHT.format(ask=ask)]
+        command = [sys.executable, "-c", UNCAUGHT.format(ask=ask)]
         done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
         assert done.returncode == 1
         assert ("request_failed" in done.stdout) == (not said)

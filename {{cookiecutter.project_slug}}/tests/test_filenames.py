@@ -19,7 +19,7 @@ from {{ cookiecutter.package_name }}.records import Record
 
 
 async def test_each_request_has_a_file_and_files_sort_by_time(log_dir: Path) -> None:
-    handler = Handler(log_dir, "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}.log")
+    handler = Handler(log_dir, "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}.log", "text")
     for number in range(10):
         await ask(handler, collection=f"c{9 - number}")
 

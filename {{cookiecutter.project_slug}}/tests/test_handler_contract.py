@@ -329,6 +329,7 @@ async def test_a_failed_request_names_the_events_that_are_open_and_no_failed_one
         raise RuntimeError
     *_, failed = (record for record in of_kind(await read_records(), "request_failed") if record["error"])
     assert failed["open_events"] == [{"event_id": 1, "event": "CacheEvent"}]
+    await span.__aexit__(None, None, None)
 
 
 async def test_a_failed_request_names_a_thousand_of_its_events_at_most(
@@ -342,6 +343,8 @@ async def test_a_failed_request_names_a_thousand_of_its_events_at_most(
         raise RuntimeError
 
     assert len((await read_records())[-1]["open_events"]) == 1_000
+    for span in spans:
+        await span.__aexit__(None, None, None)
 
 
 async def test_a_cancelled_request_has_failed(

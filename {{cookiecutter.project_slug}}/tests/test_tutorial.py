@@ -2,7 +2,6 @@
 
 import asyncio
 import doctest
-import gc
 import pathlib
 import re
 from pathlib import Path
@@ -12,12 +11,9 @@ import application
 import pytest
 from dbally.audit.event_handlers.base import EventHandler
 from dbally.collection.collection import Collection
+from sqlalchemy import Engine
 
 import {{ cookiecutter.package_name }} as package
-
-
-def make_collection(name: str, event_handlers: list[EventHandler[Any, Any]]) -> Collection:
-    return application.make_collection(application.make_engine(), *event_handlers, name=name)
 
 
 class Checker(doctest.OutputChecker):
@@ -29,7 +25,12 @@ class Checker(doctest.OutputChecker):
         return super().check_output(want, got, flags)
 
 
-def test_the_tutorial_is_true_and_fits_on_a_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tutorial_is_true_and_fits_on_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    def make_collection(name: str, event_handlers: list[EventHandler[Any, Any]]) -> Collection:
+        return application.make_collection(engine, *event_handlers, name=name)
+
     monkeypatch.chdir(tmp_path)
     tutorial = package.__doc__ or ""
     names = {**vars(package), "asyncio": asyncio, "pathlib": pathlib, "make_collection": make_collection}
@@ -38,7 +39,6 @@ def test_the_tutorial_is_true_and_fits_on_a_screen(tmp_path: Path, monkeypatch: 
 
     printed: list[str] = []
     runner.run(test, out=printed.append)
-    gc.collect()
 
     assert runner.failures == 0, "".join(printed)
     assert runner.tries == 10

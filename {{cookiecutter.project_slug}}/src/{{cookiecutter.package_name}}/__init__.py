@@ -41,4 +41,12 @@ from .privacy import declare
 from .recorder import Recorder
 from .records import Record
 
-__all__ = ["{{ cookiecutter.handler_class }}", "LogFile", "Record", "Recorder", "declare", "recording", "unrecorded"]
+__all__ = [
+    "{{ cookiecutter.handler_class }}",
+    "LogFile",
+    "Record",
+    "Recorder",
+    "declare",
+    "recording",
+    "unrecorded",
+]
