@@ -7,13 +7,18 @@ LINTED := scratch/check
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/github/db-ally-file-handler/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo test test-destinations bench bench-before mutants check format clean
+.PHONY: demo picture test test-destinations bench bench-before mutants check format clean
 
-demo: .venv/ready ## ask a real db-ally collection and show its log
+demo: .venv/ready ## ask a real db-ally collection, and show what was recorded
 	@rm -rf $(DEMO)
 	@$(BIN)/cookiecutter --no-input --output-dir scratch . >/dev/null
 	@cd $(DEMO) && PYTHONPATH=src ../../$(BIN)/python examples/ask.py
-	@cd $(DEMO) && set -- logs/* && echo && echo "$(DEMO)/$$1:" && echo && cat "$$1"
+	@cd $(DEMO) && echo && PYTHONPATH=src ../../$(BIN)/python -m db_ally_file_handler
+	@cd $(DEMO) && echo && PYTHONPATH=src ../../$(BIN)/python -m db_ally_file_handler show -1
+	@cd $(DEMO) && set -- logs/* && echo && echo "The whole log of the first: cat $(DEMO)/$$1"
+
+picture: .venv/ready ## draw the picture of both READMEs from what the example records
+	$(BIN)/python -m bench.picture
 
 test: .venv/ready check ## lint, types, and all tests but those of the destinations
 	$(BIN)/python -m pytest -n 2

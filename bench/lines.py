@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-READER = ("reading.py", "__main__.py")  # what an owner who wants no reader deletes
+READER = ("reading/", "__main__.py")  # what an owner who wants no reader deletes
 
 _NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -55,15 +55,18 @@ def main(package: Path) -> None:
     Raises:
         FileNotFoundError: there is no package.
     """
-    lengths = {path.name: measure(path) for path in sorted(package.iterdir()) if path.suffix == ".py"}
-    parts = {"recording": [*lengths.keys() - READER], "reader": [*lengths.keys() & {*READER}]}
-    print(f"{'module':16}{'code':>6}{'total':>7}  longest function")
+    lengths = {path.relative_to(package).as_posix(): measure(path) for path in sorted(package.glob("**/*.py"))}
+    if not lengths:
+        raise FileNotFoundError(f"{package}: it holds no Python")
+    reader = [name for name in lengths if name.startswith(READER)]
+    parts = {"recording": [*lengths.keys() - reader], "reader": reader}
+    print(f"{'module':22}{'code':>6}{'total':>7}  longest function")
     for name, length in lengths.items():
-        print(f"{name:16}{length.code:6}{length.total:7}  {length.longest:2} {length.function}")
+        print(f"{name:22}{length.code:6}{length.total:7}  {length.longest:2} {length.function}")
     for part, names in parts.items():
         code, total = sum(lengths[name].code for name in names), sum(lengths[name].total for name in names)
         longest, function = max(((lengths[name].longest, lengths[name].function) for name in names), default=(0, ""))
-        print(f"{part:16}{code:6}{total:7}  {longest:2} {function}")
+        print(f"{part:22}{code:6}{total:7}  {longest:2} {function}")
 
 
 if __name__ == "__main__":

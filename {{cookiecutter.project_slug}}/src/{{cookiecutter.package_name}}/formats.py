@@ -42,7 +42,7 @@ _DEEPEST = 3  # mappings inside mappings; what is inside more is shown as JSON
 def format_json(record: Record) -> str:
     """Return the record as one line of strict JSON, newline included: UTF-8 whose every character can be seen."""
     line = _to_line(record.as_dict())
-    return (line if line.isascii() and "\x7f" not in line else _escape(line)) + "\n"
+    return (line if line.isascii() and "\x7f" not in line else escape(line)) + "\n"
 
 
 def format_text(record: Record) -> str:
@@ -61,7 +61,7 @@ def show(row: Any) -> str:
         headline += f" {row['event_id']} {_one_line(row.get('step') or row['event'])}"
     if "elapsed" in row:
         is_late = row.get("error", "") is None  # it failed some time before that was known
-        headline += f"  Elapsed Time: {'at most ' * is_late}{_seconds(row['elapsed'])}"
+        headline += f"  Elapsed Time: {'at most ' * is_late}{show_seconds(row['elapsed'])}"
     lines = [headline]
     for name, value in row.items():
         if name == "data":
@@ -77,7 +77,8 @@ def _add_data(lines: list[str], gutter: str, data: Any, step: str | None) -> Non
         if name in ("result", "context") and isinstance(value, dict):
             _add_data(lines, gutter, value, step)
         elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
-            _add(lines, gutter, _label(name), _seconds(value) if name in _SECONDS and type(value) is float else value)
+            shown = show_seconds(value) if name in _SECONDS and type(value) is float else value
+            _add(lines, gutter, _label(name), shown)
     if "total_tokens" in data:
         tokens = [f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data]
         lines.append(f"{gutter}   Tokens: {', '.join(tokens)}")
@@ -107,7 +108,7 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
 
 def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) -> None:
     if type(value) is str and value:
-        text, bar = _escape(value), f"\n{gutter} | "
+        text, bar = escape(value), f"\n{gutter} | "
         shown = bar + text.replace("\n", bar) if "\n" in text else " " + text
         lines.append(f"{gutter}   {label}:{shown}")
     elif type(value) is dict and depth < _DEEPEST:
@@ -117,9 +118,9 @@ def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) 
         for item in value:
             _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
     elif type(value) is list and value:
-        lines += [f"{gutter}   {label}:", *[f"{gutter}   - {_escape(_to_json(item))}" for item in value]]
+        lines += [f"{gutter}   {label}:", *[f"{gutter}   - {escape(_to_json(item))}" for item in value]]
     elif value not in (None, "", [], {}):
-        lines.append(f"{gutter}   {label}: {_escape(_to_json(value))}")
+        lines.append(f"{gutter}   {label}: {escape(_to_json(value))}")
 
 
 @lru_cache(maxsize=256)
@@ -127,15 +128,17 @@ def _label(name: str) -> str:
     return _LABELS.get(name) or _one_line(name[:1].upper() + name[1:].replace("_", " "))
 
 
-def _seconds(seconds: float) -> str:
+def show_seconds(seconds: float) -> str:
+    """Return a duration for a person, in seconds whatever its size."""
     return f"{seconds:.3f} s" if seconds >= 0.01 else f"{seconds:.6f} s"
 
 
 def _one_line(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else _escape(text).replace("\n", "\\n")
+    return text if text.isascii() and text.isprintable() else escape(text).replace("\n", "\\n")
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return `text` with every character that cannot be seen as its escape, written out; newlines stay."""
     if text.encode().translate(None, _HARMLESS):  # which is ten times faster than to search
         return _FIND_HIDDEN.sub(
             lambda found: "\\u" + found[0].encode("utf-16-be").hex(" ", 2).replace(" ", "\\u"), text

@@ -1,0 +1,164 @@
+"""The command that shows what was recorded: `python -m {{ cookiecutter.package_name }} --help`."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from .formats import escape
+from .logfile import LogFile
+from .reading import Request, newest, records, requests, with_id
+from .reading.pruning import prune
+from .reading.screens import list_lines, show_lines, stats_lines
+
+
+class Quantity(click.ParamType):
+    """A number and its unit, such as 30d, made a number of the unit that counts as one."""
+
+    def __init__(self, name: str, example: str, units: dict[str, float]) -> None:
+        self.name, self._example, self._units = name, example, units
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; end with what is wrong and an example."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]+)", str(value))
+        if not found or found[2] not in self._units:
+            self.fail(f"{value!r}: a number and one of {', '.join(self._units)}; for example {self._example}", param)
+        return float(found[1]) * self._units[found[2]]
+
+
+DURATION = Quantity("duration", "30d", {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800})
+_NOTHING = "No such requests in {}: ask something with the handler, or name other files or directories."
+SIZE = Quantity("size", "1GB", {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12})
+
+
+class Commands(click.Group):
+    """Commands of which `list` need not be named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` in front of what names no command."""
+        return super().parse_args(ctx, args if args and args[0] in {*self.commands, "--help"} else ["list", *args])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; say whose files they are if they may not be read."""
+        try:
+            return super().invoke(ctx)
+        except PermissionError as error:
+            raise click.ClickException(f"{error}; only the user who recorded may read it") from None
+
+
+@click.group(cls=Commands)
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Show what was recorded, in text or JSON lines, compressed or not; without PATHS in the handler's directory."""
+    ctx.color = False if os.environ.get("NO_COLOR") else ctx.color
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # some consoles cannot spell it all
+
+
+_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
+
+
+@main.command("list")
+@_paths
+@click.option("--failed", is_flag=True, help="Those that failed.")
+@click.option("--unfinished", is_flag=True, help="Those that neither ended nor failed.")
+@click.option("--slow", type=DURATION, default="0s", help="Those that took as long or longer, such as 2s.")
+@click.option("-c", "--collection", help="Those of a collection.")
+@click.option("-q", "--question", metavar="TEXT", default="", help="Those with a text in their question.")
+@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Those with a label.")
+@click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 1h.")
+@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a request, with all that is known of it.")
+def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any) -> None:
+    """List the newest requests, newest last: when, id, collection, outcome, seconds, calls, tokens, question."""
+    found = newest(*_given(paths), most=most, since=time.time() - since, is_wanted=_filter(**wanted))
+    if as_json:
+        for request in found:
+            row = asdict(request) | {"started": request.started.isoformat()}
+            click.echo(escape(json.dumps(row, ensure_ascii=False)))
+    else:
+        click.echo("\n".join(list_lines(found)) if found else _NOTHING.format(" ".join(_given(paths))))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("request_id", metavar="ID")
+@_paths
+@click.option("--text", "as_text", is_flag=True, help="All its records, as the text format has them.")
+def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
+    """Show one request: by its id, or the first digits of it; -1 is the newest, -2 the one before it."""
+    request = _find(request_id, _given(paths))
+    own = [record for record in records(request.path) if request.request_id.startswith(record.request_id)]
+    lines = (record.text().rstrip("\n") for record in own) if as_text else show_lines(request, own)
+    click.echo("\n".join(lines))
+
+
+@main.command()
+@_paths
+@click.option("--by", default="collection", show_default=True, help="collection, view, or the name of a label.")
+@click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 7d.")
+def stats(paths: tuple[str, ...], by: str, since: float) -> None:
+    """Count requests, failures, calls and tokens; p50 and p95 are seconds, of requests that ended or failed."""
+    found = (each for each in requests(*_given(paths)) if each.started.timestamp() >= time.time() - since)
+    click.echo("\n".join(stats_lines(by, found)))
+
+
+@main.command("prune")
+@click.argument("log_dir", required=False, type=click.Path(exists=True, file_okay=False))
+@click.option("--older-than", type=DURATION, help="Remove what was written last before that, such as 30d.")
+@click.option("--max-bytes", type=SIZE, help="Remove the oldest until no more is left, such as 1GB.")
+@click.option("--gzip-after", type=DURATION, help="Compress what was written last before that, such as 1d.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def prune_files(log_dir: str | None, dry_run: bool, **limits: float | None) -> None:
+    """Remove and compress old files that the handler's pattern can have made, and say which."""
+    if not any(limit is not None for limit in limits.values()):
+        raise click.UsageError("say --older-than, --max-bytes or --gzip-after; for example --older-than 30d")
+    done: Counter[str] = Counter()
+    for action, file in prune(LogFile(log_dir) if log_dir else LogFile(), **limits, dry_run=dry_run):
+        done.update({action: 1, f"{action} bytes": file.size})
+        click.echo(f"{'would ' * dry_run}{action} {escape(file.path)}")
+    for action in ("remove", "compress"):
+        click.echo(f"{'would ' * dry_run}{action} {done[action]} files of {done[f'{action} bytes']:,} bytes")
+
+
+def _filter(
+    failed: bool, unfinished: bool, slow: float, collection: str | None, question: str, labels: list[str]
+) -> Callable[[Request], bool]:
+    outcomes = ["failed"] * failed + ["unfinished"] * unfinished or ["ok", "failed", "unfinished"]
+    pairs = [label.partition("=")[::2] for label in labels]
+    return lambda request: (
+        request.outcome in outcomes
+        and (request.elapsed or 0) >= slow
+        and collection in (None, request.collection)
+        and question.casefold() in str(request.question).casefold()
+        and all(str((request.labels or {}).get(name)) == value for name, value in pairs)
+    )
+
+
+def _given(paths: tuple[str, ...]) -> tuple[str, ...]:
+    paths = paths or (LogFile().log_dir,)
+    if not os.path.exists(paths[0]):
+        click.echo(_NOTHING.format(paths[0]))
+        raise click.exceptions.Exit(0)
+    return paths
+
+
+def _find(request_id: str, paths: tuple[str, ...]) -> Request:
+    if re.fullmatch(r"-[1-9]\d*", request_id):
+        latest = newest(*paths, most=-int(request_id))
+        found = latest[: len(latest) == -int(request_id)]
+    else:
+        found = with_id(request_id, *paths)
+    if len(found) != 1:
+        several = " ".join(each.request_id for each in found)
+        raise click.ClickException(f"{len(found)} requests are {request_id} in {' '.join(paths)} {several}".rstrip())
+    return found[0]
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m {{ cookiecutter.package_name }}")

@@ -1,0 +1,257 @@
+"""What `python -m` of the package shows."""
+
+import asyncio
+import json
+import os
+import re
+import runpy
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from unicodedata import east_asian_width
+from unittest.mock import Mock
+
+import application
+import pytest
+from click.testing import CliRunner, Result
+from dbally.audit.event_tracker import EventTracker
+from dbally.audit.events import LLMEvent, RequestStart
+from dbally.collection.collection import Collection
+from dbally.views.exceptions import ViewExecutionError
+from files import ask, posix_only
+
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+from {{ cookiecutter.package_name }}.__main__ import main
+from {{ cookiecutter.package_name }}.blocks import recording
+from {{ cookiecutter.package_name }}.logfile import LogFile
+
+MakeCollection = Callable[..., Collection]
+FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
+
+
+def run(*arguments: object, columns: int | None = 200, color: bool = False, **env: str) -> Result:
+    env |= {"COLUMNS": str(columns)} if columns else {}
+    return CliRunner(env=env).invoke(main, [str(each) for each in arguments], color=color, catch_exceptions=False)
+
+
+async def down(conversation: str) -> str:
+    raise ConnectionError("the model \x1b[31mis down")
+
+
+async def fail(handler: Handler, make_collection: MakeCollection) -> None:
+    with pytest.raises(ViewExecutionError), recording(user="eve"):
+        await make_collection(handler, reply=down).ask("Who is slow?")
+
+
+@pytest.fixture
+async def three(log_dir: Path, make_collection: MakeCollection) -> AsyncIterator[Path]:
+    """Yield a directory with three requests: one that ended, one that failed, one that did neither."""
+    handler = Handler(log_dir, "{started_at:%Y}/all", "jsonl")
+    with recording(user="ann", tier=1):
+        await ask(handler, collection="orders")
+    await fail(handler, make_collection)
+    tracker = EventTracker.initialize_with_handlers([handler])
+    await tracker.request_start(RequestStart("staff", "Open?"))
+    async with tracker.track_event(LLMEvent("prompt", "Prompt")):
+        yield log_dir
+
+
+async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> None:
+    shown = run("list", three)
+    header, good, failed, why, unfinished = shown.output.splitlines()
+
+    assert header.split() == ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d [0-9a-f]{8} orders +ok +\d\.\d{3} +1 +0 Who\?", good)
+    assert re.search(r" staff +failed +\d\.\d{3} +\d +0 Who is slow\?$", failed)
+    assert why == r"  ConnectionError: the model \u001b[31mis down"
+    assert re.search(r" staff +unfinished +Open\?$", unfinished)
+    assert run(three).output == shown.output  # `list` need not be named
+    assert shown.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "questions"),
+    [
+        (["--failed"], ["Who is slow?"]),
+        (["--unfinished"], ["Open?"]),
+        (["--failed", "--unfinished"], ["Who is slow?", "Open?"]),
+        (["-c", "orders"], ["Who?"]),
+        (["-q", "WHO"], ["Who?", "Who is slow?"]),
+        (["--label", "user=eve"], ["Who is slow?"]),
+        (["--label", "user=ann", "--label", "tier=1"], ["Who?"]),
+        (["--since", "1h"], ["Who?", "Who is slow?", "Open?"]),
+        (["--since", "0s"], []),
+        (["--slow", "2s"], []),
+        (["--slow", "0s", "-n", "1"], ["Open?"]),
+    ],
+)
+async def test_list_takes_only_what_is_wanted(options: list[str], questions: list[str], three: Path) -> None:
+    rows = [json.loads(line) for line in run("list", three, *options, "--json").output.splitlines()]
+    assert [row["question"] for row in rows if "question" in row] == questions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "--slow", "2"], "'2': a number and one of s, m, h, d, w; for example 30d"),
+        (["list", "--since", "soon"], "'soon': a number and one of s, m, h, d, w; for example 30d"),
+        (["prune", "--max-bytes", "1 GB"], "'1 GB': a number and one of B, kB, MB, GB, TB; for example 1GB"),
+        (["prune"], "say --older-than, --max-bytes or --gzip-after; for example --older-than 30d"),
+        (["list", "/no/such/path"], "'/no/such/path' does not exist"),
+        (["list", "-n", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_what_is_wrong_is_said_with_an_example(arguments: list[str], message: str) -> None:
+    shown = run(*arguments)
+    assert message in shown.output
+    assert shown.exit_code == 2
+
+
+async def test_lines_are_cut_to_the_width_of_a_terminal_as_it_shows_them(log_dir: Path) -> None:
+    for question in ("日本" * 40, "👩" * 60, "e\u0301" * 100, "x" * 300, "short", "a\nb"):
+        await ask(Handler(log_dir, "all"), question=question)
+    for columns in (70, 80, 81, 120):
+        lines = run("list", log_dir, columns=columns).output.splitlines()
+        widths = [sum(1 + (east_asian_width(char) in "WF") - (char == "\u0301") for char in line) for line in lines]
+        assert max(widths) <= columns
+        assert min(widths[1:5]) >= columns - 1
+        assert [line[-1] for line in lines[1:5]] == ["…"] * 4
+        assert lines[6].endswith(" a b")
+    assert ("x" * 300) in run("list", log_dir, columns=None).output
+
+
+async def test_colors_are_for_terminals_that_want_them(three: Path) -> None:
+    for command in (["list"], ["show", "-1"], ["show", "-2"], ["stats"]):
+        plain = run(*command, three).output
+        assert "\x1b" not in plain
+        assert run(*command, three, color=True, NO_COLOR="1").output == plain
+        assert re.sub(r"\x1b\[\d+m", "", run(*command, three, color=True).output) == plain
+    assert "\x1b[31m" in run("list", three, color=True).output
+    assert "\x1b[33m" in run("list", three, color=True).output
+
+
+@FORMATS
+async def test_show_draws_events_on_one_time_line(log_format: str, log_dir: Path) -> None:
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all", log_format)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    first, second = (tracker.track_event(LLMEvent("prompt", "Prompt")) for _ in range(2))
+    await first.__aenter__()
+    await asyncio.sleep(0.05)
+    await second.__aenter__()
+    await asyncio.sleep(0.05)
+    await first.__aexit__(None, None, None)
+    await asyncio.sleep(0.1)
+    await second.__aexit__(None, None, None)
+
+    one, two = (line for line in run("show", "-1", log_dir, columns=100).output.splitlines() if "━" in line)
+    assert re.fullmatch(r"  1 LLMEvent  ━+ +0\.1\d\d s", one)
+    assert re.fullmatch(r"  2 LLMEvent   +━+ +0\.1\d\d s", two)
+    assert two.index("━") < one.rindex("━") < two.rindex("━")  # they overlap, and can be seen to
+    assert len(one) == len(two) == 100
+
+
+@FORMATS
+async def test_show_tells_what_failed_and_why(log_format: str, log_dir: Path, make_collection: MakeCollection) -> None:
+    await fail(Handler(log_dir, "all", log_format), make_collection)
+    shown = run("show", "-1", log_dir).output
+
+    assert re.match(r"[0-9a-f]{32}  failed  \d", shown)
+    assert "\n  Labels      user=eve\n  Question    Who is slow?\n" in shown
+    assert r"      ConnectionError: the model \u001b[31mis down" in shown
+    assert "\n  Error       ViewExecutionError: Error while executing view StaffView\n  Caused by   Conn" in shown
+
+
+@FORMATS
+async def test_show_tells_what_came_of_it(log_format: str, log_dir: Path, make_collection: MakeCollection) -> None:
+    await make_collection(Handler(log_dir, "all", log_format)).ask("Who?", return_natural_response=True)
+    shown = run("show", "-1", log_dir).output
+
+    assert "\n  SQL         SELECT staff.name, staff.city \n              FROM staff \n" in shown
+    assert "\n  View        StaffView\n" in shown
+    assert "\n  Rows        1\n  Answer      Ann does.\n" in shown
+    assert shown.count("━ ") == 4
+    assert "SimilarityEvent" in shown
+
+
+async def test_what_happens_in_a_fallback_stands_further_in(log_dir: Path, make_collection: MakeCollection) -> None:
+    handler = Handler(log_dir, "all")
+    first = make_collection(handler, view=application.UnableView)
+    first.set_fallback(make_collection(handler, name="second"))
+    await first.ask("Who?")
+
+    shown = run("show", "-1", log_dir).output
+    assert re.search(r"\n  1 FallbackEvent ", shown)
+    assert re.search(r"\n  2   filter decision ", shown)
+
+
+async def test_show_says_what_has_no_end(three: Path) -> None:
+    shown = run("show", "-1", three).output
+    assert re.match(r"[0-9a-f]{32}  unfinished\n", shown)
+    assert re.search(r"  1 LLMEvent  +╌+ +no end\n", shown)
+
+
+@FORMATS
+async def test_one_request_comes_out_of_a_shared_file_as_text(log_format: str, log_dir: Path) -> None:
+    with recording() as made:
+        await ask(Handler(log_dir, "all", log_format), question="first")
+    await ask(Handler(log_dir, "all", log_format), question="second")
+
+    shown = run("show", made.request_id, log_dir, "--text").output
+    assert run("show", (made.request_id or "")[:8], log_dir, "--text").output == shown
+    assert len(re.findall(r"(?m)^[0-9a-f]{8} \S+ \S+ (?:request|event)_", shown)) == 4
+    assert "Question: first" in shown
+    assert "second" not in shown
+
+
+async def test_an_id_that_none_or_several_have_is_told(three: Path) -> None:
+    for wanted, count in (("ffffffff", 0), ("-4", 0), ("", 3)):
+        shown = run("show", wanted, three)
+        assert f"Error: {count} requests are {wanted} in {three}" in shown.output
+        assert shown.exit_code == 1
+
+
+async def test_stats_count_and_measure(three: Path) -> None:
+    header, orders, staff = run("stats", three).output.splitlines()
+    assert header.split() == ["collection", "requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
+    assert re.fullmatch(r"orders +1 +0 +0 +\d\.\d{3} +\d\.\d{3} +1 +0", orders)
+    assert re.fullmatch(r"staff +2 +1 +1 +\d\.\d{3} +\d\.\d{3} +\d +0", staff)
+    assert [line.split()[0] for line in run("stats", three, "--by", "user").output.splitlines()] == [
+        "user",
+        "1",
+        "ann",
+        "eve",
+    ]
+    assert [line.split()[0] for line in run("stats", three, "--by", "view").output.splitlines()][1:] == [
+        "2",
+        "StaffView",
+    ]
+    assert len(run("stats", three, "--since", "0s").output.splitlines()) == 1
+
+
+def test_nothing_recorded_yet_is_no_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.__main__.LogFile", lambda: LogFile(log_dir))
+    said = f"No such requests in {log_dir}: ask something with the handler, or name other files or directories.\n"
+    assert (run().output, run().exit_code) == (said, 0)
+    log_dir.mkdir()
+    assert (run().output, run().exit_code) == (said, 0)
+
+
+@posix_only
+def test_files_of_another_user_are_an_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_dir.mkdir()
+    monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir))))
+    shown = run("list", log_dir)
+    assert (
+        shown.output
+        == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}; only the user who recorded may read it\n"
+    )
+    assert shown.exit_code == 1
+
+
+def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    package = Handler.__module__.split(".")[0]
+    monkeypatch.setattr(sys, "argv", [package, "--help"])
+    monkeypatch.delitem(sys.modules, f"{package}.__main__")
+    with pytest.raises(SystemExit):
+        runpy.run_module(package, run_name="__main__")
+    assert capsys.readouterr().out.startswith(f"Usage: python -m {package} ")
