@@ -206,7 +206,7 @@ def test_beside_a_service_at_work_nothing_is_lost(log_dir: Path, monkeypatch: py
         compressed += len(done(LogFile(log_dir, "{collection}.jsonl"), gzip_after=0)) if log_dir.exists() else 0
     assert [worker.communicate()[0] for worker in workers] == ["0\n", "0\n"]
 
-    assert compressed > 7
+    assert compressed
     assert questions(log_dir) == sorted(f"{worker}-{number}" for worker in range(2) for number in range(300))
 
 
