@@ -1,10 +1,12 @@
 """The recipes, as the page prints them, on requests to a real collection; and that a fault in one is noticed."""
 
 import gzip
+import itertools
 import json
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from pages import (
     PACKAGE,
@@ -40,7 +43,7 @@ from application import make_collection, make_engine, say
 from db_ally_file_handler import LogFile, Recorder, recording
 from db_ally_file_handler.records import Record
 
-faulthandler.dump_traceback_later(40, exit=True)  # what waits for ever is a failure
+faulthandler.dump_traceback_later(30, exit=True)  # what waits for ever is a failure
 
 async def fail(conversation):
     raise ConnectionError("the model is away")
@@ -132,7 +135,7 @@ def inner(record):
     received.append(record)
     if record.request_id == "slow":
         is_inside.set()
-        go_on.wait(50)
+        go_on.wait(20)
 sink = only_failures(inner)
 def send(request):
     sink(record("request_start", request))
@@ -244,10 +247,13 @@ from db_ally_file_handler.tee import tee
 def refuse(record):
     raise OSError("away")
 gc.disable()
-collection = make_collection(make_engine(), Recorder(tee(Lenient(refuse), received.append)), reply=fail)
-with contextlib.suppress(ViewExecutionError):
-    asyncio.run(collection.ask("Who?"))
-print(kinds())
+async def main():
+    collection = make_collection(make_engine(), Recorder(tee(Lenient(refuse), received.append)), reply=fail)
+    with contextlib.suppress(ViewExecutionError):
+        await collection.ask("Who?")
+    await asyncio.sleep(0)  # asyncio takes a turn to let go of the exception
+    print(kinds())
+asyncio.run(main())
 """,
         f"{' '.join(OF_A_FAILURE)}\n",
     ),
@@ -485,7 +491,9 @@ COSTS = """
 import dbally
 from application import StaffView, UnableView
 from scripted_llm import ScriptedLLM
+
 handler = Recorder(LogFile("logs", "all.jsonl", "jsonl"))
+question = "Who?"
 
 def make(name, model, view=StaffView):
     llm = ScriptedLLM(say())
@@ -494,28 +502,37 @@ def make(name, model, view=StaffView):
     collection.add(view, lambda: StaffView(make_engine()) if view is StaffView else view())
     return collection, llm
 
-question = "Who?"
+class Choosing(UnableView):  # which calls the model before it gives up
+    async def ask(self, query, llm, event_tracker, **options):
+        await llm.generate_text(TEMPLATE, event_tracker=event_tracker)
+        return await super().ask(query)
+
+from dbally.prompt.template import PromptTemplate
+TEMPLATE = PromptTemplate([{{"role": "system", "content": "one two three"}}])
+
 async def alone(model):
     collection, llm = make("staff", model)
 {label_model}
 
 async def with_fallback():
-    (collection, small), (archive, large) = make("staff", "small", {view}), make("archive", "large")
-    collection.add(StaffView, lambda: StaffView(make_engine()))  # so that the model is asked for a view
+    (collection, small), (archive, large) = make("staff", "small", Choosing), make("archive", "large")
 {label_models}
 
-async def without_label():
-    await make("staff", "small")[0].ask(question)
+async def falls_back_with_one_label():
+    (collection, llm), (archive, _) = make("staff", "small", Choosing), make("archive", "large")
+    collection.set_fallback(archive)
+{label_model}
 
 async def main():
-    await alone("small")
-    await alone("small")
-    await alone("large")
-    await alone("other")
+    for model in ("small", "small", "large", "other"):
+        await alone(model)
     await with_fallback()
-    await without_label()
+    await make("staff", "small")[0].ask(question)
+    if {is_wrong}:
+        await falls_back_with_one_label()
 asyncio.run(main())
 """
+PRICES = {"small": (0.15, 0.60), "large": (2.50, 10.00)}
 
 
 @pytest.fixture(scope="module")
@@ -728,3 +745,109 @@ def killed(directory: Path, env: dict[str, str], kill: str) -> dict[str, int]:
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_kill_while_it_compresses_loses_nothing(kill: str, tmp_path: Path, env: dict[str, str]) -> None:
     assert list(killed(tmp_path, env, kill).values()) == [RECORDS_OF_A_REQUEST]
+
+
+def test_a_file_that_is_removed_before_its_copy_has_its_name_is_noticed(
+    project: Path, tmp_path: Path, env: dict[str, str]
+) -> None:
+    package = tmp_path / "src" / PACKAGE
+    package.mkdir(parents=True)
+    for file in (project / "src" / PACKAGE).glob("*.py"):
+        (package / file.name).write_bytes(file.read_bytes())
+    replace, remove = (f"            os.{what}\n" for what in ('replace(f"{path}.tmp", f"{path}.gz")', "remove(path)"))
+    code = PAGE["gzipped.py"].replace("  # last: at each moment all of it is there under one name or both", "")
+    assert replace + remove in code
+    (package / "gzipped.py").write_text(code.replace(replace + remove, remove + replace), "utf-8")
+    env["PYTHONPATH"] = f"{tmp_path / 'src'}{os.pathsep}{env['PYTHONPATH']}"
+
+    assert killed(tmp_path, env, "before it has its name") == {}
+
+
+def test_an_application_that_logs_through_a_queue_gets_summaries(tmp_path: Path, env: dict[str, str]) -> None:
+    through_a_queue = """
+import queue
+from logging.handlers import QueueHandler, QueueListener
+waiting = queue.SimpleQueue()
+LOGGER.addHandler(QueueHandler(waiting))
+listener = QueueListener(waiting, logging.StreamHandler(sys.stdout))
+listener.start()
+ask(handler, times=2)
+listener.stop()
+"""
+    said = run_code(tmp_path, PRELUDE + PAGE["summary_app.py"] + through_a_queue, env).splitlines()
+
+    assert [json.loads(line)["kind"] for line in said] == ["request_end"] * 2
+    assert [line.split()[2:4] for line in (tmp_path / "application.log").read_text("utf-8").splitlines()] == [
+        ["INFO", "dbally.summaries"]
+    ] * 2
+
+
+def ask_with_labels(directory: Path, env: dict[str, str], is_wrong: bool = False) -> None:
+    labels = {name: textwrap.indent(PAGE[f"{name}.py"], " " * 4) for name in ("label_model", "label_models")}
+    run_code(directory, PRELUDE + COSTS.format(is_wrong=is_wrong, **labels), env)
+
+
+def tokens_of(directory: Path, *models: str) -> list[tuple[int, int]]:
+    """Return the tokens of prompts and completions of the requests with that label, in all and before a fallback."""
+    records = [json.loads(line) for line in (directory / "logs" / "all.jsonl").read_text("utf-8").splitlines()]
+    label = [*models] if len(models) > 1 else models[0]
+    ids = [each["request_id"] for each in records if each.get("labels", {}).get("model") == label]
+    calls = [
+        [each for each in records if each["request_id"] == request and each["kind"] in ("event_end", "event_start")]
+        for request in ids
+    ]
+    before = [itertools.takewhile(lambda each: each["event"] != "FallbackEvent", of_request) for of_request in calls]
+    return [
+        tuple(sum((each["data"] or {}).get(f"{of}_tokens", 0) for each in some) for of in ("prompt", "completion"))
+        for some in (list(itertools.chain(*calls)), list(itertools.chain(*before)))
+    ]
+
+
+def price(model: str, tokens: tuple[int, int]) -> float:
+    return sum(rate * number for rate, number in zip(PRICES[model], tokens, strict=True)) / 1e6
+
+
+def test_the_summaries_tell_the_cost_or_its_range(tmp_path: Path, env: dict[str, str]) -> None:
+    ask_with_labels(tmp_path, env)
+
+    rows = [line.split("\t") for line in run_code(tmp_path, PAGE["costs.py"], env).splitlines()]
+
+    small, large = (price(model, tokens_of(tmp_path, model)[0]) for model in ("small", "large"))
+    both = [price(model, tokens_of(tmp_path, "small", "large")[0]) for model in ("small", "large")]
+    assert rows == [
+        ["large", "1", f"{large:.6f} to {large:.6f}"],
+        ["no label", "1", "no price"],
+        ["other", "1", "no price"],
+        ["small", "2", f"{small:.6f} to {small:.6f}"],
+        ["small large", "1", f"{both[0]:.6f} to {both[1]:.6f}"],
+    ]
+    assert 0 < small < large and 0 < both[0] < both[1]
+
+
+def test_the_events_tell_the_cost_of_each_model(tmp_path: Path, env: dict[str, str]) -> None:
+    ask_with_labels(tmp_path, env, is_wrong=True)
+
+    with duckdb.connect() as database:
+        database.execute(f"SET file_search_path = '{tmp_path}'")
+        rows = database.sql(PAGE["costs.sql"]).fetchall()
+
+    every, before = tokens_of(tmp_path, "small", "large")
+    after = (every[0] - before[0], every[1] - before[1])
+    assert before[0] > 0 and after[0] > 0
+    costs = {model: (requests, cost) for model, requests, *_, cost in rows}
+    wrongly_labelled = tokens_of(tmp_path, "small")
+    assert costs == {
+        "large": (2, pytest.approx(price("large", tokens_of(tmp_path, "large")[0]) + price("large", after), abs=1e-6)),
+        "small": (4, pytest.approx(price("small", wrongly_labelled[1]) + price("small", before), abs=1e-6)),
+        "other": (1, None),
+        None: (2, None),  # no label; a fallback's calls where the label names one model
+    }
+    assert sum(row[2] for row in rows) == sum(
+        json.loads(line)["summary"]["prompt_tokens"]
+        for line in (tmp_path / "logs" / "all.jsonl").read_text("utf-8").splitlines()
+        if '"summary":' in line
+    )
+
+
+def test_without_files_there_are_no_costs(tmp_path: Path, env: dict[str, str]) -> None:
+    assert run_code(tmp_path, PAGE["costs.py"], env) == ""
