@@ -151,6 +151,26 @@ slow.join()
 """,
         "False ['slow', 'fast', 'fast']\n",
     ),
+    "a record may come in the middle of another": (
+        """
+from db_ally_file_handler.only_failures import only_failures
+faulthandler.dump_traceback_later(5, exit=True)
+sink = only_failures(received.append)
+late = [("request_failed", None), ("event_end", "E"), ("event_start", "E"), ("request_start", None)]
+class Interrupted(Record):
+    @property
+    def request_id(self):
+        if late:
+            kind, event = late.pop()
+            sink(record(kind, "late", event))
+        return "0"
+for kind, event in late[::-1]:
+    sink(Interrupted(*record(kind, event=event)))
+for request in ("late", "0"):
+    print(" ".join(each.kind for each in received if each.request_id == request))
+""",
+        "request_start event_start event_end request_failed\n" * 2,
+    ),
     # A collection ends a failed request wherever it happens to run: here all the time, on each thread.
     "the garbage collector may record at any time": (
         """
@@ -380,7 +400,7 @@ FAULTS = [
         "only_failures.py",
         "    return pass_on",
         LOCKED.format(lock="Lock"),
-        "the garbage collector may record at any time",
+        "a record may come in the middle of another",
     ),
     (
         "lenient.py",
