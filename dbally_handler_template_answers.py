@@ -49,6 +49,14 @@ _STANDARD_LIBRARY = """
     msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib
 """
 _TEMPLATE_SYNTAX = re.compile(r"\{[{%#]")
+# Where a repository shows its files, by host; what cookiecutter abbreviates each host as, and what else it clones from.
+_FORGES = {"github.com": "blob/HEAD", "gitlab.com": "-/blob/HEAD", "bitbucket.org": "src/HEAD"}
+_HOSTS = {"gh": "github.com", "gl": "gitlab.com", "bb": "bitbucket.org"}
+_REPOSITORY = re.compile(
+    r"((?P<short>gh|gl|bb):|(git\+)?(?P<scheme>https?)://([^/@]*@)?(?P<host>[\w.:-]+)/"
+    r"|(ssh://)?\w+@(?P<ssh>[\w.-]+)(:\d+/|[:/]))(?P<path>[\w~-][\w.~-]*(/[\w~-][\w.~-]*?)+?)(\.git)?/?",
+    re.ASCII,
+)
 _LONGEST_IDENTIFIER = 40  # columns, so that the generated project's formatter breaks no line
 
 
@@ -68,7 +76,7 @@ class Answers(Extension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self._is_checked = False
-        for function in (check_answers, slug, package, literal, markdown, gitignore):
+        for function in (check_answers, slug, package, literal, markdown, gitignore, page):
             environment.filters[function.__name__] = function
         sys.modules.pop(__name__, None)  # cruft bakes an old and a new template in one process: each needs its own
 
@@ -132,6 +140,20 @@ def gitignore(log_directory: str) -> str:
     if (_PROJECT / path.parts[0]).exists() or path.parts[0].startswith("~"):
         return ""
     return "/" + re.sub(r"([ \[\]])", r"\\\1", str(path)) + "/\n"
+
+
+def page(name: str, template: object) -> str:
+    """Return Markdown that names a page of the template, and links it where `template`, as it was typed, is on the web.
+
+    Of a host that may show its files anywhere, that is the repository; of a folder, an archive or another way to get at
+    one there is no link. What a URL says before `@` is a secret.
+    """
+    found = _REPOSITORY.fullmatch(str(template))
+    host = str(found and (_HOSTS.get(found["short"]) or found["host"] or found["ssh"]))
+    if not found or found["path"].endswith(".zip") or not (found["scheme"] or host in _FORGES):
+        return f"`{name}`"
+    repository = f"{found['scheme'] or 'https'}://{host}/{found['path']}"
+    return f"[{name}]({repository}/{_FORGES[host]}/{name})" if host in _FORGES else f"[{name}]({repository})"
 
 
 def _problem(question: str, answer: object) -> str | None:

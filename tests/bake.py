@@ -20,7 +20,7 @@ QUESTIONS = [key for key in json.loads((TEMPLATE / "cookiecutter.json").read_tex
 _LEFTOVER = re.compile(r"(?<!\$)\{\{|\{%|\{#|cookiecutter\.")
 
 
-def bake(output_dir: Path, template: Path = TEMPLATE, **answers: str) -> Path:
+def bake(output_dir: Path, template: Path | str = TEMPLATE, **answers: str) -> Path:
     """Return a project baked with `answers`, defaults for the rest.
 
     Raises:

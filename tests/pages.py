@@ -22,6 +22,7 @@ PATIENCE = 60  # seconds: no machine is so busy
 _BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = (ast.Import, ast.ImportFrom)
 _SCRIPTS = {"app.py", "label.py", "each.py", "ship.py", "consume.py", "ask.py", "many.py"}
+_SCRIPTS |= {"label_model.py", "label_models.py", "costs.py"}  # and those that end in _app.py
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
 # Does what each line of its input says and answers each with a line.
@@ -87,8 +88,8 @@ def bake_page(output_dir: Path, *pages: str) -> Path:
     for page in pages:
         for name, code in blocks(page).items():
             if name == "conftest.py":
-                _change_fixtures(project / "tests" / name, code)
-            elif name.endswith(".py") and name not in _SCRIPTS:
+                change_fixtures(project / "tests" / name, code)
+            elif name.endswith(".py") and name not in _SCRIPTS and not name.endswith("_app.py"):
                 (project / "src" / PACKAGE / name).write_text(code, "utf-8")
     return project
 
@@ -184,7 +185,7 @@ def _python_path(project: Path) -> str:
     return os.pathsep.join(str(project / folder) for folder in ("src", "tests", "examples"))
 
 
-def _change_fixtures(conftest: Path, printed: str) -> None:
+def change_fixtures(conftest: Path, printed: str) -> None:
     """Put the fixtures of `printed` in place of their namesakes, and its imports below the others."""
     code, change = conftest.read_text("utf-8").splitlines(), printed.splitlines()
     fixtures = [node for node in ast.parse("\n".join(code)).body if getattr(node, "name", "") in _FIXTURES]

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bake import TEMPLATE, bake, files, leftovers, run
+from bake import TEMPLATE, bake, copy_template, files, leftovers, run
+
+from dbally_handler_template_answers import page
 
 COMBINATIONS: dict[str, dict[str, str]] = {
     "default": {},
@@ -143,6 +145,62 @@ def test_each_pipeline_goes_with_each_licence(ci: str, licence: str, tmp_path: P
     assert {name for name in files(project) if name.endswith(".yml")} == PIPELINES[ci]
     assert all("uv run check.py\n" in (project / name).read_text("utf-8") for name in PIPELINES[ci])
     assert licence in (project / "pyproject.toml").read_text("utf-8")
+
+
+# What was typed, and where its pages are.
+TAKEN_FROM = {
+    "gh:org/name": "https://github.com/org/name/blob/HEAD/",
+    "https://github.com/org/name": "https://github.com/org/name/blob/HEAD/",
+    "https://github.com/org/name.git": "https://github.com/org/name/blob/HEAD/",
+    "https://somebody:secret@github.com/org/name.js.git/": "https://github.com/org/name.js/blob/HEAD/",
+    "git@github.com:org/name.git": "https://github.com/org/name/blob/HEAD/",
+    "ssh://git@github.com:22/org/name.git": "https://github.com/org/name/blob/HEAD/",
+    "gl:org/group/name": "https://gitlab.com/org/group/name/-/blob/HEAD/",
+    "git+https://gitlab.com/org/name.git": "https://gitlab.com/org/name/-/blob/HEAD/",
+    "bb:org/name": "https://bitbucket.org/org/name/src/HEAD/",
+    "https://oauth2:secret@git.example.com:8443/team/name.git": "https://git.example.com:8443/team/name",
+    "http://git.example.com/~team/name": "http://git.example.com/~team/name",
+}
+NOWHERE = [
+    *("/srv/templates/name", "../name", "name", "C:\\templates\\name", "file:///srv/name.git", "~/gh:org/name"),
+    *("git@git.example.com:team/name.git", "git://example.com/name", "https://github.com/org", "gh:name"),
+    *("https://github.com/org/name/archive/main.zip", "https://example.com/name(1)/x", "https://a/b/c?d=e", ""),
+]
+
+
+@pytest.mark.parametrize("template", [*TAKEN_FROM, *NOWHERE])
+def test_a_page_is_linked_where_the_template_is_on_the_web(template: str) -> None:
+    linked = page("docs/recipes.md", template)
+
+    if template in NOWHERE:
+        assert linked == "`docs/recipes.md`"
+    else:
+        where = TAKEN_FROM[template]
+        assert linked == f"[docs/recipes.md]({where}{'docs/recipes.md' * where.endswith('/')})"
+
+
+def linked_pages(project: Path) -> list[tuple[str, str]]:
+    readme = (project / "README.md").read_text("utf-8")
+    assert "`docs/recipes.md`" in readme or "[docs/recipes.md](" in readme
+    return re.findall(r"\[(docs/[\w-]+\.md)\]\(([^)]*)\)", readme)
+
+
+def test_the_readme_links_the_pages_of_where_the_template_was_taken_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_template(tmp_path / "org" / "name.git")
+    for number, there in enumerate(("https://github.com/", "ssh://git@github.com/")):  # which git takes from here
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", f"url.{tmp_path}/.insteadOf")
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", there)
+        monkeypatch.setenv("GIT_CONFIG_COUNT", str(number + 1))
+    pages = [(name, f"https://github.com/org/name/blob/HEAD/{name}") for name in ("docs/recipes.md", "docs/README.md")]
+
+    for number, template in enumerate(
+        ("gh:org/name", "https://github.com/org/name.git", "ssh://git@github.com/org/name.git")
+    ):
+        assert linked_pages(bake(tmp_path / str(number), template)) == pages
+    assert linked_pages(bake(tmp_path / "local", tmp_path / "org" / "name.git")) == []
+    assert all((TEMPLATE / name).is_file() for name, _ in pages)
 
 
 def test_the_one_command_ends_with_the_first_check_that_fails(tmp_path: Path) -> None:

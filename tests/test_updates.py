@@ -117,3 +117,24 @@ def test_answers_stay_and_may_be_changed_in_an_update(template: Path, tmp_path: 
     logfile = (project / "src/db_ally_file_handler/logfile.py").read_text("utf-8")
     assert "class AuditHandler(" in handler
     assert '= "audit"\n' in logfile
+
+
+def test_a_project_of_a_template_on_the_web_links_its_pages_and_keeps_the_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = copy_template(tmp_path / "org" / "name.git")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # git takes from here what is said to be there
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+    cruft(tmp_path, "create", "https://github.com/org/name.git", "--no-input")
+    project = tmp_path / "db-ally-file-handler"
+    commit_all(project)
+    readme = (project / "README.md").read_text("utf-8")
+    assert "(https://github.com/org/name/blob/HEAD/docs/recipes.md)" in readme
+
+    edit(template / PROJECT.name / "AGENTS.md", lambda text: text + "\nOf the template.\n")
+    commit_all(template)
+    update(project)
+
+    assert (project / "README.md").read_text("utf-8") == readme
+    assert "Of the template." in (project / "AGENTS.md").read_text("utf-8")

@@ -10,7 +10,7 @@ PAGES = ["background.md", "database.md", "logging.md", "object-store.md", "queue
 
 
 def test_the_modules_of_all_pages_pass_the_checks_of_the_project(tmp_path: Path) -> None:
-    project = bake_page(tmp_path, *PAGES)
+    project = bake_page(tmp_path, *PAGES, "recipes.md")
 
     run(project, "ruff", "check", "src")
     run(project, "ruff", "format", "--check", "src")
