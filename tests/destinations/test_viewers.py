@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,13 +39,21 @@ LEVELS = {
 }
 QUESTIONS = ("failed", "tokens", "slowest")
 OPENINFERENCE = {"input.value", "output.value"}
-BYTECODE = tempfile.TemporaryDirectory()
 
 Row = dict[str, Any]
 
 needs_lnav = pytest.mark.skipif(
     not shutil.which("lnav"), reason="lnav is not installed: only the patterns of its formats are tested"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the commands keep their bytecode in a folder of this module: to compile it is half of what they take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +89,10 @@ def records_in(folder: Path) -> list[Row]:
 def shell(folder: Path, command: str, **env: str) -> str:
     """Run a line of the page, with the commands of this environment."""
     own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
-    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": BYTECODE.name}  # half of what these commands take
     done = subprocess.run(
         ["sh", "-ec", command],
         cwd=folder,
-        env={**os.environ, **own, **bytecode, **env},
+        env={**os.environ, **own, **env},
         capture_output=True,
         text=True,
         timeout=120,
