@@ -135,7 +135,7 @@ def test_the_pattern_takes_each_headline_and_nothing_else(folder: Path) -> None:
 @pytest.fixture
 def lnav(folder: Path) -> Path:
     """Return the folder, in which lnav knows the formats."""
-    said = shell(folder, "lnav -i dbally.json && lnav -C", XDG_CONFIG_HOME=str(folder))
+    said = shell(folder, "(lnav -i dbally.json && lnav -C) 2>&1", XDG_CONFIG_HOME=str(folder))
     assert "warning" not in said
     return folder
 
@@ -147,7 +147,7 @@ def query(folder: Path, command: str, logs: str) -> str:
 @needs_lnav
 @pytest.mark.parametrize(("table", "logs"), [("dbally_jsonl", "logs/*.jsonl"), ("dbally_text", "logs/*.log")])
 def test_lnav_knows_what_each_record_is(table: str, logs: str, lnav: Path) -> None:
-    columns = "kind, log_level, event_id, step, elapsed"
+    columns = "kind, log_level, log_opid, event_id, step, elapsed"
 
     rows = [json.loads(line) for line in query(lnav, f";SELECT {columns} FROM {table}", logs).splitlines()]
 
@@ -156,6 +156,13 @@ def test_lnav_knows_what_each_record_is(table: str, logs: str, lnav: Path) -> No
         (record["kind"], LEVELS[record["kind"]]) for record in records
     )
     assert Counter(str(row["event_id"]) for row in rows) == Counter(str(record.get("event_id")) for record in records)
+    text = next((lnav / "logs").glob("*.log")).read_text("utf-8")
+    requests = (
+        set(re.findall("^[0-9a-f]{8}", text, re.M))
+        if table == "dbally_text"
+        else {r["request_id"][:8] for r in records}
+    )
+    assert {row["log_opid"][:8] for row in rows} == requests
     assert {row["step"] for row in rows} >= {"filter decision", "filters", None}
     assert all((row["elapsed"] is None) == row["kind"].endswith("start") for row in rows)
 
@@ -186,8 +193,8 @@ def truth(folder: Path) -> tuple[list[Row], list[Row], list[Row]]:
             "question": "Who?",
             "error": "ViewExecutionError",
             "message": record["error"]["message"],
-            "cause": "ConnectionError",
-            "cause_message": "the model is away",
+            "cause": record["error"]["causes"][-1]["type"],
+            "cause_message": record["error"]["causes"][-1]["message"],
         }
         for record in sorted(ended, key=lambda record: str(record["time"]), reverse=True)
         if record["kind"] == "request_failed"
@@ -227,7 +234,11 @@ def answers_of_duckdb(folder: Path) -> tuple[list[Row], ...]:
 
 @pytest.mark.parametrize("answers", [answers_of_sqlite, answers_of_duckdb])
 def test_a_torn_line_changes_no_answer_and_neither_does_asking_again(answers: Any, folder: Path) -> None:
+    file = next((folder / "logs").glob("*.jsonl"))
+    cause = '{"type":"ConnectionError","message":"the model is away"}'
+    file.write_text(file.read_text("utf-8").replace(cause, cause + ',{"type":"OSError","message":"no route"}'), "utf-8")
     expected = truth(folder)
+    assert expected[0][0]["cause"] == "OSError"
     (folder / "logs" / "torn.jsonl").write_text('{"time":"2026-11-25T10:54:07.049123Z","request_id":"ecde41', "utf-8")
     (folder / "logs" / "empty.jsonl").touch()
 
