@@ -24,6 +24,31 @@ _IMPORT = (ast.Import, ast.ImportFrom)
 _SCRIPTS = {"app.py", "label.py", "each.py", "ship.py", "consume.py", "ask.py", "many.py"}
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
+# Text that has broken readers: NUL, half an emoji, a line separator, a tag that nobody sees, four bytes of UTF-8.
+HOSTILE = "Krak\0w \ud83d \u2028 \U000e0041 \U0001f98a"
+READABLE = "Krak\\u0000w \\ud83d \u2028 \U000e0041 \U0001f98a"
+HOSTILE_REQUESTS, HOSTILE_RECORDS = 5, 4 * RECORDS_OF_A_REQUEST + 4
+_ASK_HOSTILE = f"""
+import asyncio, contextlib
+from application import make_collection, make_engine
+from db_ally_file_handler import Recorder, recording
+hostile, engine = {HOSTILE!a}, make_engine()
+
+async def away(conversation):
+    raise ConnectionError(hostile)
+
+def ask(question, name="staff", **options):
+    with contextlib.suppress(Exception), recording(user=hostile, model=hostile, traceparent=hostile):
+        asyncio.run(make_collection(engine, handler, name=name, **options).ask(question))
+
+ask("before")
+ask(hostile, name=hostile)
+ask(hostile, reply=away)
+ask(hostile + "x" * 1_500_000)
+ask("after")
+print("lost:", handler.lost_records)
+"""
+
 # Does what each line of its input says and answers each with a line.
 _APPLICATION = """
 import asyncio, contextlib, json, logging, os, signal, sys, time
@@ -119,6 +144,18 @@ def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def ask_hostile(project: Path, app: str, env: Mapping[str, str] | None = None, *, bound: bool = True) -> None:
+    """Ask what has broken readers, and what is far too long, between questions that are harmless.
+
+    With `bound=False` nothing is cut.
+
+    Raises:
+        AssertionError: a record is lost.
+    """
+    unbound = "" if bound else "handler = Recorder(handler._sink, max_chars=None)\n"
+    assert "lost: 0\n" in run_code(project, app + unbound + _ASK_HOSTILE, env)
 
 
 class Application:

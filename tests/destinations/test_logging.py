@@ -5,7 +5,16 @@ import time
 from pathlib import Path
 
 import pytest
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
+from pages import (
+    HOSTILE_RECORDS,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    bake_page,
+    blocks,
+    pass_contract,
+)
 
 PAGE = blocks("logging.md")
 DAY = 24 * 60 * 60
@@ -129,3 +138,14 @@ def test_a_logger_that_is_turned_off_loses_no_record_without_a_word(project: Pat
 
     assert (off["rows"], off["lost"], on["lost"]) == (1, RECORDS_OF_A_REQUEST, 0)
     assert len(kinds(project / "requests.jsonl")) == RECORDS_OF_A_REQUEST
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_text_breaks_a_line(project: Path, bound: bool) -> None:
+    ask_hostile(project, PAGE["app.py"], bound=bound)
+
+    records = [json.loads(line) for line in (project / "requests.jsonl").read_text("utf-8").splitlines()]
+    assert len(records) == HOSTILE_RECORDS
+    assert [record["data"]["question"][: len(READABLE)] for record in records if record["kind"] == "request_start"] == [
+        *("before", READABLE, READABLE, READABLE, "after")
+    ]

@@ -44,7 +44,9 @@ def asking(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
         sink = "from db_ally_file_handler.console import to_console"
     else:
         readme = (project / "README.md").read_text("utf-8")
-        (sink,) = re.findall(r"^```python\n((?:(?!```).)*^def to_console.*?)^def both", readme, re.DOTALL | re.MULTILINE)
+        (sink,) = re.findall(
+            r"^```python\n((?:(?!```).)*^def to_console.*?)^def both", readme, re.DOTALL | re.MULTILINE
+        )
     path = f"sys.path[:0] = {[str(project / folder) for folder in ('src', 'tests', 'examples')]}"
     return [sys.executable, "-c", f"import sys; {path}\n{ASK.format(sink=sink)}"]
 

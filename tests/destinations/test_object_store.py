@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 import s3fs
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from pages import (
+    HOSTILE_RECORDS,
+    HOSTILE_REQUESTS,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    bake_page,
+    blocks,
+    pass_contract,
+    run_code,
+)
 from servers import Server, start_s3
 
 PAGE = blocks("object-store.md")
@@ -147,3 +158,16 @@ def test_a_store_that_refuses_leaves_the_files_for_the_next_run(
 
     store.mkdir("requests")
     assert run_code(project, PAGE["ship.py"], env) == "3 shipped\n"
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_text_breaks_an_object(project: Path, env: dict[str, str], store: s3fs.S3FileSystem, bound: bool) -> None:
+    ask_hostile(project, PAGE["app.py"], env, bound=bound)
+
+    assert run_code(project, PAGE["ship.py"], env) == f"{HOSTILE_REQUESTS} shipped\n"
+    records = [json.loads(line) for name in store.find("requests") for line in store.cat_file(name).splitlines()]
+    assert len(records) == HOSTILE_RECORDS
+    questions = [record["data"]["question"] for record in records if record["kind"] == "request_start"]
+    assert sorted(question[: len(READABLE)] for question in questions) == [
+        *(READABLE, READABLE, READABLE, "after", "before")
+    ]

@@ -12,10 +12,23 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from pages import (
+    HOSTILE_RECORDS,
+    HOSTILE_REQUESTS,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    bake_page,
+    blocks,
+    pass_contract,
+    run_code,
+)
 from servers import Server, free_port, start_collector, wait_until
 
 PAGE = blocks("opentelemetry.md")
+# https://github.com/open-telemetry/opentelemetry-collector/blob/main/config/confighttp/README.md
+LARGEST_BODY = 20 * 1024 * 1024
 ERROR = 2  # https://opentelemetry.io/docs/specs/otel/trace/api/#set-status
 CONVENTIONS = {str(value) for names in (gen_ai_attributes, error_attributes) for value in vars(names).values()}
 
@@ -32,6 +45,9 @@ class Backend:
         class Receiver(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(body) > LARGEST_BODY:
+                    self.send_error(413)
+                    return
                 if self.headers["Content-Encoding"] == "gzip":
                     body = gzip.decompress(body)
                 backend.receive(self.path, body)
@@ -192,3 +208,48 @@ def test_labels_name_the_model_and_the_trace_and_no_span_ends_before_it_starts(
     assert bytes.fromhex("cd" * 8) in {span.parent_span_id for span in joined}
     assert {plain(span.attributes).get("dbally.step") for span in joined} == {"filter decision", "filters", None}
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in backend.spans)
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_text_breaks_a_batch(project: Path, env: dict[str, str], backend: Backend, bound: bool) -> None:
+    ask_hostile(project, PAGE["app.py"], env, bound=bound)
+
+    wait_until(lambda: len(backend.logs) >= HOSTILE_RECORDS and len(backend.spans) >= 4 * 4 + 2)
+    records = [json.loads(log.body.string_value) for log in backend.logs]
+    starts = [record for record in records if record["kind"] == "request_start"]
+    assert [record["data"]["question"][: len(READABLE)] for record in starts] == [
+        *("before", READABLE, READABLE, READABLE, "after")
+    ]
+    assert {record["labels"]["user"] for record in starts} == {READABLE}
+    assert len({span.trace_id for span in backend.spans}) == HOSTILE_REQUESTS
+    assert {f"chat {READABLE}", f"invoke_workflow {READABLE}"} <= {span.name for span in backend.spans}
+    assert READABLE in {span.status.message for span in backend.spans}
+
+
+LARGE = """
+import datetime, logging, sys
+logging.basicConfig(stream=sys.stdout)
+from db_ally_file_handler.records import Record
+from db_ally_file_handler.telemetry import export
+now = datetime.datetime.now(datetime.UTC)
+for number in range(150):
+    data = dict(question="x" * {characters})
+    export(Record("%032x" % (number + 1), "staff", now, "host:1", {{}}, None, None, None, now, "request_start", None, None, data))
+"""
+
+
+def test_a_batch_of_large_records_is_not_too_large_for_a_collector(project: Path, backend: Backend) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.server.server_port}"}
+
+    assert run_code(project, LARGE.format(characters=150_000), env) == ""
+
+    assert len(backend.logs) == 150
+
+
+def test_a_batch_that_is_too_large_is_refused_with_a_warning(project: Path, backend: Backend) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.server.server_port}"}
+
+    said = run_code(project, LARGE.format(characters=300_000), env)
+
+    assert "413" in said
+    assert len(backend.logs) == 50  # the second batch
