@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from pages import (
     HOSTILE_RECORDS,
+    OF_A_FAILED_REQUEST,
     READABLE,
     RECORDS_OF_A_REQUEST,
     Application,
     ask_hostile,
     bake_page,
     blocks,
+    end_by_an_error,
     pass_contract,
     run_code,
 )
@@ -273,3 +275,13 @@ def test_no_text_breaks_the_table(project: Path, env: dict[str, str], database: 
     assert max(map(len, questions)) > 90_000
     names = database.scalars(text("SELECT DISTINCT collection FROM records ORDER BY collection")).all()
     assert names == sorted([READABLE, "staff"])
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing(
+    project: Path, env: dict[str, str], database: Connection, block: bool
+) -> None:
+    end_by_an_error(project, PAGE["app.py"], env, block=block)
+
+    kinds = database.scalars(text("SELECT kind FROM records ORDER BY id")).all()
+    assert kinds[RECORDS_OF_A_REQUEST:] == OF_A_FAILED_REQUEST

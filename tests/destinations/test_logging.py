@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 from pages import (
+    FORKED_REQUESTS,
     HOSTILE_RECORDS,
+    OF_A_FAILED_REQUEST,
     READABLE,
     RECORDS_OF_A_REQUEST,
     Application,
     ask_hostile,
+    ask_in_workers,
     bake_page,
     blocks,
+    end_by_an_error,
     pass_contract,
 )
 
@@ -149,3 +153,16 @@ def test_no_text_breaks_a_line(project: Path, bound: bool) -> None:
     assert [record["data"]["question"][: len(READABLE)] for record in records if record["kind"] == "request_start"] == [
         *("before", READABLE, READABLE, READABLE, "after")
     ]
+
+
+def test_forked_workers_lose_nothing(project: Path) -> None:
+    ask_in_workers(project, PAGE["app.py"])
+
+    assert len(kinds(project / "requests.jsonl")) == FORKED_REQUESTS * RECORDS_OF_A_REQUEST
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing(project: Path, block: bool) -> None:
+    end_by_an_error(project, PAGE["app.py"], block=block)
+
+    assert kinds(project / "requests.jsonl")[RECORDS_OF_A_REQUEST:] == OF_A_FAILED_REQUEST

@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 import s3fs
 from pages import (
+    FORKED_REQUESTS,
     HOSTILE_RECORDS,
     HOSTILE_REQUESTS,
+    OF_A_FAILED_REQUEST,
     READABLE,
     RECORDS_OF_A_REQUEST,
     Application,
     ask_hostile,
+    ask_in_workers,
     bake_page,
     blocks,
+    end_by_an_error,
     pass_contract,
     run_code,
 )
@@ -220,3 +224,22 @@ def test_no_text_breaks_an_object(project: Path, env: dict[str, str], store: s3f
     assert sorted(question[: len(READABLE)] for question in questions) == [
         *(READABLE, READABLE, READABLE, "after", "before")
     ]
+
+
+def test_forked_workers_lose_nothing(project: Path, env: dict[str, str], store: s3fs.S3FileSystem) -> None:
+    ask_in_workers(project, PAGE["app.py"], env)
+
+    assert run_code(project, PAGE["ship.py"], env) == f"{FORKED_REQUESTS} shipped\n"
+    assert {len(records_of(store, name)) for name in store.find("requests")} == {RECORDS_OF_A_REQUEST}
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem, block: bool
+) -> None:
+    end_by_an_error(project, PAGE["app.py"], env, block=block)
+
+    assert run_code(project, PAGE["ship.py"], env) == "2 shipped\n"
+    requests = [records_of(store, name) for name in store.find("requests")]
+    assert OF_A_FAILED_REQUEST in requests
+    assert {len(records) for records in requests} == {RECORDS_OF_A_REQUEST, len(OF_A_FAILED_REQUEST)}

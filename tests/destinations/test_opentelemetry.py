@@ -13,14 +13,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes
 from pages import (
+    FORKED_REQUESTS,
     HOSTILE_RECORDS,
     HOSTILE_REQUESTS,
+    OF_A_FAILED_REQUEST,
     READABLE,
     RECORDS_OF_A_REQUEST,
     Application,
     ask_hostile,
+    ask_in_workers,
     bake_page,
     blocks,
+    end_by_an_error,
     pass_contract,
     run_code,
 )
@@ -253,3 +257,29 @@ def test_a_batch_that_is_too_large_is_refused_with_a_warning(project: Path, back
 
     assert "413" in said
     assert len(backend.logs) == 50  # the second batch
+
+
+def kinds(backend: Backend) -> list[str]:
+    return [json.loads(log.body.string_value)["kind"] for log in backend.logs]
+
+
+def test_workers_and_what_they_fork_lose_nothing(project: Path, env: dict[str, str], backend: Backend) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(5)
+        ask_in_workers(project, PAGE["app.py"], env)
+
+    wait_until(lambda: len(backend.logs) >= (FORKED_REQUESTS + 5) * RECORDS_OF_A_REQUEST)
+    wait_until(lambda: len(backend.spans) >= (FORKED_REQUESTS + 5) * 4)
+    assert Counter(kinds(backend))["request_end"] == FORKED_REQUESTS + 5
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing_without_a_word(
+    project: Path, env: dict[str, str], backend: Backend, block: bool
+) -> None:
+    said = end_by_an_error(project, PAGE["app.py"], env, block=block)
+
+    expected = OF_A_FAILED_REQUEST[: None if block else -1]
+    wait_until(lambda: len(backend.logs) >= RECORDS_OF_A_REQUEST + len(expected))
+    assert kinds(backend)[RECORDS_OF_A_REQUEST:] == expected
+    assert ("records lost so far: 1; the last one: the process ends" in said) == (not block)
