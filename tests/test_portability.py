@@ -36,9 +36,10 @@ BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
-def test_a_project_passes_its_tests_read_only_in_a_folder_with_spaces_and_any_letters(tmp_path: Path) -> None:
+def test_a_read_only_project_in_a_folder_with_any_letters_passes_its_tests_on_two_workers(tmp_path: Path) -> None:
     project = bake(tmp_path / "Zażółć gęślą jaźń 日本 it's 100% {x}", log_directory="dziennik zdarzeń/日本")
-    command = [*(BOUND if os.geteuid() == 0 else ()), sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    tests = ("pytest", "-q", "-p", "no:cacheprovider", "-n", "2")  # each has the same name on both
+    command = [*(BOUND if os.geteuid() == 0 else ()), sys.executable, "-m", *tests]
     strict = {**os.environ, "PYTHONWARNDEFAULTENCODING": "1"}
 
     with read_only(project):
@@ -120,6 +121,7 @@ def test_a_project_stays_when_the_console_cannot_spell_its_folder(tmp_path: Path
     assert (folder / "db-ally-file-handler" / "README.md").exists()
     assert "Za?ó?? ??" in done.stdout
     assert "uv run check.py" in done.stdout
+    assert "In a uv workspace, the\noverride-dependencies of its pyproject.toml belong into that of" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="it takes a POSIX shell to close an output")
