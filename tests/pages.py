@@ -25,6 +25,65 @@ _SCRIPTS = {"app.py", "label.py", "each.py", "ship.py", "consume.py", "ask.py", 
 _SCRIPTS |= {"label_model.py", "label_models.py", "costs.py"}  # and those that end in _app.py
 _FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
 
+# Text that has broken readers: NUL, half an emoji, a line separator, a tag that nobody sees, four bytes of UTF-8.
+HOSTILE = "Krak\0w \ud83d \u2028 \U000e0041 \U0001f98a"
+READABLE = "Krak\\u0000w \\ud83d \u2028 \U000e0041 \U0001f98a"
+HOSTILE_REQUESTS, HOSTILE_RECORDS = 5, 4 * RECORDS_OF_A_REQUEST + 4
+_ASK_HOSTILE = f"""
+import asyncio, contextlib
+from application import make_collection, make_engine
+from db_ally_file_handler import Recorder, recording
+hostile, engine = {HOSTILE!a}, make_engine()
+
+async def away(conversation):
+    raise ConnectionError(hostile)
+
+def ask(question, name="staff", **options):
+    with contextlib.suppress(Exception), recording(user=hostile, model=hostile, traceparent=hostile):
+        asyncio.run(make_collection(engine, handler, name=name, **options).ask(question))
+
+ask("before")
+ask(hostile, name=hostile)
+ask(hostile, reply=away)
+ask(hostile + "x" * 1_500_000)
+ask("after")
+print("lost:", handler.lost_records)
+"""
+
+FORKED_REQUESTS = 15
+_FORKED = f"""
+import asyncio, os, sys
+from application import make_collection, make_engine
+{{app}}
+
+def ask():
+    for _ in range({FORKED_REQUESTS // 3}):
+        asyncio.run(make_collection(make_engine(), handler).ask("Who?"))
+
+ask()
+workers = []
+for _ in range(2):
+    if not (worker := os.fork()):
+        ask()
+        sys.exit(handler.lost_records)
+    workers.append(worker)
+print([os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers], handler.lost_records)
+"""
+OF_A_FAILED_REQUEST = ["request_start", "event_start", "event_failed", "request_failed"]
+_UNCAUGHT = """
+import asyncio
+from application import make_collection, make_engine
+from db_ally_file_handler import recording
+{app}
+
+async def away(conversation):
+    raise ConnectionError("the model is away")
+
+engine = make_engine()
+asyncio.run(make_collection(engine, handler).ask("Who?"))
+{block}asyncio.run(make_collection(engine, handler, reply=away).ask("Who?"))
+"""
+
 # Does what each line of its input says and answers each with a line.
 _APPLICATION = """
 import asyncio, contextlib, json, logging, os, signal, sys, time
@@ -120,6 +179,42 @@ def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def ask_hostile(project: Path, app: str, env: Mapping[str, str] | None = None, *, bound: bool = True) -> None:
+    """Ask what has broken readers, and what is far too long, between questions that are harmless.
+
+    With `bound=False` nothing is cut.
+
+    Raises:
+        AssertionError: a record is lost.
+    """
+    unbound = "" if bound else "handler = Recorder(handler._sink, max_chars=None)\n"
+    assert "lost: 0\n" in run_code(project, app + unbound + _ASK_HOSTILE, env)
+
+
+def ask_in_workers(project: Path, app: str, env: Mapping[str, str] | None = None) -> str:
+    """Ask in a process, then in two at once that were forked from it; return what is said.
+
+    Raises:
+        AssertionError: a record is lost.
+    """
+    *said, lost = run_code(project, _FORKED.format(app=app), env).splitlines()
+    assert lost == "[0, 0] 0"
+    return "\n".join(said)
+
+
+def end_by_an_error(project: Path, app: str, env: Mapping[str, str] | None = None, *, block: bool = True) -> str:
+    """Ask a question, and then one that fails, which ends the process; return what it says.
+
+    With `block=False` no `recording()` is around the latter.
+    """
+    code = _UNCAUGHT.format(app=app, block="with recording(): " if block else "")
+    environment = {**os.environ, "PYTHONPATH": _python_path(project), **(env or {})}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=5 * PATIENCE)
+    assert done.returncode == 1
+    return done.stderr
 
 
 class Application:

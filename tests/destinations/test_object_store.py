@@ -1,10 +1,27 @@
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import s3fs
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from pages import (
+    FORKED_REQUESTS,
+    HOSTILE_RECORDS,
+    HOSTILE_REQUESTS,
+    OF_A_FAILED_REQUEST,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    ask_in_workers,
+    bake_page,
+    blocks,
+    end_by_an_error,
+    pass_contract,
+    run_code,
+)
 from servers import Server, start_s3
 
 PAGE = blocks("object-store.md")
@@ -28,6 +45,22 @@ async def ask():
 asyncio.run(ask())
 {ship}
 """
+
+WHILE_ASKING = """
+import asyncio, subprocess, sys
+from application import make_collection, make_engine, say
+{app}
+reply = say()
+
+async def start_another(conversation):
+    if "Decision:" not in conversation:
+        subprocess.run([sys.executable, "-c", {another!r}], check=True)
+    return await reply(conversation)
+
+asyncio.run(make_collection(make_engine(), handler, reply=start_another).ask("Who?"))
+print(handler.lost_records)
+"""
+HOUR = 60 * 60
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +127,23 @@ def test_each_request_becomes_an_object_in_the_folder_of_its_day(
     assert run_code(project, PAGE["ship.py"], env) == "0 shipped\n"
 
 
+def age(project: Path, seconds: float) -> None:
+    """Let the last record of each open file be `seconds` old."""
+    then = time.time() - seconds
+    for file in (project / "spool").glob("*.open"):
+        os.utime(file, (then, then))
+
+
 def test_a_kill_loses_nothing(project: Path, env: dict[str, str], store: s3fs.S3FileSystem) -> None:
     with Application(project, PAGE["app.py"], env) as application:
         application.ask(2)
         application.die_in_a_request()
     assert run_code(project, PAGE["ship.py"], env) == "2 shipped\n"
 
-    run_code(project, PAGE["app.py"], env)
+    age(project, 2 * HOUR)
 
     assert run_code(project, PAGE["ship.py"], env) == "1 shipped\n"
-    assert {name.endswith(".rest.jsonl"): len(records_of(store, name)) for name in store.find("requests")} == {
+    assert {".rest-" in name: len(records_of(store, name)) for name in store.find("requests")} == {
         False: RECORDS_OF_A_REQUEST,
         True: 4,
     }
@@ -113,13 +153,37 @@ def test_an_event_that_outlives_its_request_replaces_nothing(
     project: Path, env: dict[str, str], store: s3fs.S3FileSystem
 ) -> None:
     assert run_code(project, OUTLIVED.format(app=PAGE["app.py"], ship=PAGE["ship.py"]), env) == "1 shipped\n"
-    run_code(project, PAGE["app.py"], env)
+    age(project, 2 * HOUR)
     assert run_code(project, PAGE["ship.py"], env) == "1 shipped\n"
 
     whole, rest = sorted(store.find("requests"))
     assert records_of(store, whole) == ["request_start", "event_start", "request_failed"]
     assert records_of(store, rest) == ["event_end"]
-    assert rest == whole.replace(".jsonl", ".rest.jsonl")
+    assert rest.startswith(whole.replace(".jsonl", ".rest-"))
+
+
+def test_a_request_that_pauses_for_long_is_not_overwritten(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem
+) -> None:
+    spool = project / "spool"
+    spool.mkdir()
+    for pause in (3, 2):
+        (spool / "2026-11-25_1.open").write_text(f'{{"kind": "{pause}"}}\n', "utf-8")
+        age(project, pause * HOUR)
+        assert run_code(project, PAGE["ship.py"], env) == "1 shipped\n"
+
+    assert sorted(records_of(store, name)[0] for name in store.find("requests")) == ["2", "3"]
+
+
+def test_a_worker_that_starts_cuts_no_request_of_another(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem
+) -> None:
+    code = WHILE_ASKING.format(app=PAGE["app.py"], another=PAGE["app.py"] + PAGE["ship.py"])
+    assert run_code(project, code, env) == "0 shipped\n0\n"
+    assert run_code(project, PAGE["ship.py"], env) == "1 shipped\n"
+
+    (name,) = store.find("requests")
+    assert len(records_of(store, name)) == RECORDS_OF_A_REQUEST
 
 
 def test_a_store_that_does_not_answer_does_not_reach_the_user_and_loses_nothing(
@@ -147,3 +211,35 @@ def test_a_store_that_refuses_leaves_the_files_for_the_next_run(
 
     store.mkdir("requests")
     assert run_code(project, PAGE["ship.py"], env) == "3 shipped\n"
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_text_breaks_an_object(project: Path, env: dict[str, str], store: s3fs.S3FileSystem, bound: bool) -> None:
+    ask_hostile(project, PAGE["app.py"], env, bound=bound)
+
+    assert run_code(project, PAGE["ship.py"], env) == f"{HOSTILE_REQUESTS} shipped\n"
+    records = [json.loads(line) for name in store.find("requests") for line in store.cat_file(name).splitlines()]
+    assert len(records) == HOSTILE_RECORDS
+    questions = [record["data"]["question"] for record in records if record["kind"] == "request_start"]
+    assert sorted(question[: len(READABLE)] for question in questions) == [
+        *(READABLE, READABLE, READABLE, "after", "before")
+    ]
+
+
+def test_forked_workers_lose_nothing(project: Path, env: dict[str, str], store: s3fs.S3FileSystem) -> None:
+    ask_in_workers(project, PAGE["app.py"], env)
+
+    assert run_code(project, PAGE["ship.py"], env) == f"{FORKED_REQUESTS} shipped\n"
+    assert {len(records_of(store, name)) for name in store.find("requests")} == {RECORDS_OF_A_REQUEST}
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing(
+    project: Path, env: dict[str, str], store: s3fs.S3FileSystem, block: bool
+) -> None:
+    end_by_an_error(project, PAGE["app.py"], env, block=block)
+
+    assert run_code(project, PAGE["ship.py"], env) == "2 shipped\n"
+    requests = [records_of(store, name) for name in store.find("requests")]
+    assert OF_A_FAILED_REQUEST in requests
+    assert {len(records) for records in requests} == {RECORDS_OF_A_REQUEST, len(OF_A_FAILED_REQUEST)}

@@ -12,10 +12,28 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from pages import (
+    FORKED_REQUESTS,
+    HOSTILE_RECORDS,
+    HOSTILE_REQUESTS,
+    OF_A_FAILED_REQUEST,
+    READABLE,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_hostile,
+    ask_in_workers,
+    bake_page,
+    blocks,
+    end_by_an_error,
+    pass_contract,
+    run_code,
+)
 from servers import Server, free_port, start_collector, wait_until
 
 PAGE = blocks("opentelemetry.md")
+# https://github.com/open-telemetry/opentelemetry-collector/blob/main/config/confighttp/README.md
+LARGEST_BODY = 20 * 1024 * 1024
+BETWEEN_CLOCKS = 50_000_000  # nanoseconds that a busy machine may take from one clock to the other
 ERROR = 2  # https://opentelemetry.io/docs/specs/otel/trace/api/#set-status
 CONVENTIONS = {str(value) for names in (gen_ai_attributes, error_attributes) for value in vars(names).values()}
 
@@ -32,6 +50,9 @@ class Backend:
         class Receiver(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(body) > LARGEST_BODY:
+                    self.send_error(413)
+                    return
                 if self.headers["Content-Encoding"] == "gzip":
                     body = gzip.decompress(body)
                 backend.receive(self.path, body)
@@ -114,8 +135,8 @@ def test_a_request_arrives_as_a_trace_with_the_names_of_the_conventions(
         assert span.status.code != ERROR
         root = roots[span.trace_id]
         assert span is root or span.parent_span_id == root.span_id
-        assert root.start_time_unix_nano <= span.start_time_unix_nano
-        assert span.start_time_unix_nano < span.end_time_unix_nano <= root.end_time_unix_nano
+        assert root.start_time_unix_nano <= span.start_time_unix_nano + BETWEEN_CLOCKS
+        assert span.start_time_unix_nano < span.end_time_unix_nano <= root.end_time_unix_nano + BETWEEN_CLOCKS
     chat = plain(next(span for span in backend.spans if span.name.startswith("chat")).attributes)
     assert chat["gen_ai.usage.input_tokens"] > chat["gen_ai.usage.output_tokens"] > 0
 
@@ -192,3 +213,74 @@ def test_labels_name_the_model_and_the_trace_and_no_span_ends_before_it_starts(
     assert bytes.fromhex("cd" * 8) in {span.parent_span_id for span in joined}
     assert {plain(span.attributes).get("dbally.step") for span in joined} == {"filter decision", "filters", None}
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in backend.spans)
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_no_text_breaks_a_batch(project: Path, env: dict[str, str], backend: Backend, bound: bool) -> None:
+    ask_hostile(project, PAGE["app.py"], env, bound=bound)
+
+    wait_until(lambda: len(backend.logs) >= HOSTILE_RECORDS and len(backend.spans) >= 4 * 4 + 2)
+    records = [json.loads(log.body.string_value) for log in backend.logs]
+    starts = [record for record in records if record["kind"] == "request_start"]
+    assert [record["data"]["question"][: len(READABLE)] for record in starts] == [
+        *("before", READABLE, READABLE, READABLE, "after")
+    ]
+    assert {record["labels"]["user"] for record in starts} == {READABLE}
+    assert len({span.trace_id for span in backend.spans}) == HOSTILE_REQUESTS
+    assert {f"chat {READABLE}", f"invoke_workflow {READABLE}"} <= {span.name for span in backend.spans}
+    assert READABLE in {span.status.message for span in backend.spans}
+
+
+LARGE = """
+import datetime, logging, sys
+logging.basicConfig(stream=sys.stdout)
+from db_ally_file_handler.records import Record
+from db_ally_file_handler.telemetry import export
+now = datetime.datetime.now(datetime.UTC)
+for number in range(150):
+    data = dict(question="x" * {characters})
+    export(Record("%032x" % (number + 1), "staff", now, "host:1", {{}}, None, None, None, now, "request_start", None, None, data))
+"""
+
+
+def test_a_batch_of_large_records_is_not_too_large_for_a_collector(project: Path, backend: Backend) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.server.server_port}"}
+
+    assert run_code(project, LARGE.format(characters=150_000), env) == ""
+
+    assert len(backend.logs) == 150
+
+
+def test_a_batch_that_is_too_large_is_refused_with_a_warning(project: Path, backend: Backend) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{backend.server.server_port}"}
+
+    said = run_code(project, LARGE.format(characters=300_000), env)
+
+    assert "413" in said
+    assert len(backend.logs) == 50  # the second batch
+
+
+def kinds(backend: Backend) -> list[str]:
+    return [json.loads(log.body.string_value)["kind"] for log in backend.logs]
+
+
+def test_workers_and_what_they_fork_lose_nothing(project: Path, env: dict[str, str], backend: Backend) -> None:
+    with Application(project, PAGE["app.py"], env) as application:
+        application.ask(5)
+        ask_in_workers(project, PAGE["app.py"], env)
+
+    wait_until(lambda: len(backend.logs) >= (FORKED_REQUESTS + 5) * RECORDS_OF_A_REQUEST)
+    wait_until(lambda: len(backend.spans) >= (FORKED_REQUESTS + 5) * 4)
+    assert Counter(kinds(backend))["request_end"] == FORKED_REQUESTS + 5
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing_without_a_word(
+    project: Path, env: dict[str, str], backend: Backend, block: bool
+) -> None:
+    said = end_by_an_error(project, PAGE["app.py"], env, block=block)
+
+    expected = OF_A_FAILED_REQUEST[: None if block else -1]
+    wait_until(lambda: len(backend.logs) >= RECORDS_OF_A_REQUEST + len(expected))
+    assert kinds(backend)[RECORDS_OF_A_REQUEST:] == expected
+    assert ("records lost so far: 1; the last one: the process ends" in said) == (not block)

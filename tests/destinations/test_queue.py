@@ -4,7 +4,18 @@ from pathlib import Path
 
 import nats
 import pytest
-from pages import RECORDS_OF_A_REQUEST, Application, bake_page, blocks, pass_contract, run_code
+from pages import (
+    FORKED_REQUESTS,
+    OF_A_FAILED_REQUEST,
+    RECORDS_OF_A_REQUEST,
+    Application,
+    ask_in_workers,
+    bake_page,
+    blocks,
+    end_by_an_error,
+    pass_contract,
+    run_code,
+)
 from servers import Server, start_nats, wait_until
 
 PAGE = blocks("queue.md")
@@ -159,9 +170,37 @@ background = Background(publish, patience=0.1)
 handler = Recorder(background, max_chars=None)
 """
     code = (
-        PAGE["app.py"]
+        "import logging, sys\nlogging.basicConfig(stream=sys.stdout)\n"
+        + PAGE["app.py"]
         + unbounded
         + ask.replace('"\\0", "\\u202e", "\\U0001f98a"', "")
         + "background.flush(60)\nprint(background.lost)"
     )
-    assert int(run_code(project, code, env)) > 0
+    *warnings, lost = run_code(project, code, env).splitlines()
+    assert int(lost) > 0
+    assert len([warning for warning in warnings if "lost: nats: maximum payload exceeded" in warning]) == int(lost)
+
+
+def test_two_workers_may_start_at_once(project: Path, env: dict[str, str]) -> None:
+    with Application(project, PAGE["app.py"], env) as one, Application(project, PAGE["app.py"], env) as another:
+        for application in (one, another):
+            application.ask(5)
+
+    assert stored(env) == 2 * 5 * RECORDS_OF_A_REQUEST
+
+
+def test_forked_workers_lose_nothing(project: Path, env: dict[str, str]) -> None:
+    ask_in_workers(project, PAGE["app.py"], env)
+
+    assert len(consume(project, env)) == FORKED_REQUESTS * RECORDS_OF_A_REQUEST
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_exit_by_an_uncaught_error_loses_nothing_without_a_word(
+    project: Path, env: dict[str, str], block: bool
+) -> None:
+    said = end_by_an_error(project, PAGE["app.py"], env, block=block)
+
+    kinds = [kind for _, _, kind in consume(project, env)]
+    assert kinds[RECORDS_OF_A_REQUEST:] == OF_A_FAILED_REQUEST[: None if block else -1]
+    assert ("records lost so far: 1; the last one: the process ends" in said) == (not block)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from statistics import quantiles
 
@@ -145,13 +146,26 @@ def test_a_request_whose_last_record_is_torn_is_unfinished(logs: Path) -> None:
     assert collection[:4] == ["staff", str(ASKED + FAILED + 1), str(FAILED), "2"]
 
 
-def test_compressed_files_are_read(logs: Path) -> None:
+@pytest.mark.parametrize("script", ["ask.py", "many.py"])
+def test_files_are_read_under_each_name_that_logrotate_gives(script: str, logs: Path) -> None:
     expected = truth(logs)
-    for file in (logs / "logs").rglob("*.jsonl"):
-        file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes()))
+    names = cycle([".1", ".2.gz", "-20261125", "-20261124.gz", ".gz", ""])
+    for file, more in zip(sorted((logs / "logs").rglob("*.jsonl")), names, strict=False):
+        data = file.read_bytes()
         file.unlink()
+        file.with_name(file.name + more).write_bytes(gzip.compress(data) if more.endswith(".gz") else data)
 
-    assert (*ask(logs, "ask.py", "collections.sql", "days.sql", LOGS="logs/**/*.jsonl.gz"),) == expected
+    assert (*ask(logs, script, "collections.sql", "days.sql"),) == expected
+
+
+def test_a_rotation_in_the_middle_of_a_request_leaves_it_whole(logs: Path) -> None:
+    expected = truth(logs)
+    whole = next(file for file in (logs / "logs").rglob("*.jsonl") if "request_end" in file.read_text("utf-8"))
+    lines = whole.read_bytes().splitlines(keepends=True)
+    whole.with_name(whole.name + ".1").write_bytes(b"".join(lines[:3]))
+    whole.write_bytes(b"".join(lines[3:]))
+
+    assert (*ask(logs, "ask.py", "collections.sql", "days.sql"),) == expected
 
 
 def test_a_request_in_two_files_is_one_here_and_two_there(logs: Path) -> None:

@@ -92,6 +92,15 @@ async def test_while_records_are_lost_a_warning_a_minute_says_how_many(
     assert counts(caplog.messages)[4:] == [("works", 40)]
 
 
+async def test_an_error_without_words_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def sink(record: Record) -> None:
+        raise TimeoutError
+
+    await ask(Recorder(sink))
+
+    assert caplog.messages[0].endswith("; the last one: TimeoutError()")
+
+
 async def test_what_is_unsaid_is_said_when_the_recorder_goes(caplog: pytest.LogCaptureFixture) -> None:
     handler = Recorder(failing(chain(repeat(True, 8), repeat(False))))
     for _ in range(3):

@@ -58,4 +58,5 @@ def _warn(message: str, *about: object) -> None:
     if logger.disabled:  # `dictConfig` disables the loggers that it does not name
         logger = logging.getLogger()
     with suppress(Exception):  # the application's own logging may fail as well
-        logger.warning(message, *map(str, about))  # an error would keep the contexts in its frames alive
+        # As texts: an error would keep the contexts in its frames alive.
+        logger.warning(message, *(str(value) or repr(value) for value in about))
