@@ -69,7 +69,7 @@ def show(row: Any) -> str:
         elif name not in _IN_HEADLINE:
             for label, text in _told(name, value, row):
                 _add(lines, gutter, _label(label), text)
-    return "\n".join([*lines, ""])
+    return escape("\n".join([*lines, ""]))  # once for all: what is escaped is in no line of the format's own
 
 
 def _add_data(lines: list[str], gutter: str, data: Any, step: str | None) -> None:
@@ -108,8 +108,8 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
 
 def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) -> None:
     if type(value) is str and value:
-        text, bar = escape(value), f"\n{gutter} | "
-        shown = bar + text.replace("\n", bar) if "\n" in text else " " + text
+        bar = f"\n{gutter} | "
+        shown = bar + value.replace("\n", bar) if "\n" in value else " " + value
         lines.append(f"{gutter}   {label}:{shown}")
     elif type(value) is dict and depth < _DEEPEST:
         for name, item in value.items():
@@ -118,9 +118,9 @@ def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) 
         for item in value:
             _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
     elif type(value) is list and value:
-        lines += [f"{gutter}   {label}:", *[f"{gutter}   - {escape(_to_json(item))}" for item in value]]
+        lines += [f"{gutter}   {label}:", *[f"{gutter}   - {_to_json(item)}" for item in value]]
     elif value not in (None, "", [], {}):
-        lines.append(f"{gutter}   {label}: {escape(_to_json(value))}")
+        lines.append(f"{gutter}   {label}: {_to_json(value)}")
 
 
 @lru_cache(maxsize=256)
@@ -134,7 +134,7 @@ def show_seconds(seconds: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else escape(text).replace("\n", "\\n")
+    return text.replace("\n", "\\n")
 
 
 def escape(text: str) -> str:
