@@ -1,4 +1,4 @@
-"""The picture of both READMEs, `python -m bench.picture`: what the command prints of the example's requests, in its colours."""
+"""The pictures of the READMEs, `python -m bench.picture`: what a terminal shows, in its colours."""
 
 import os
 import re
@@ -7,14 +7,18 @@ import sys
 import tempfile
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import pexpect
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 TEMPLATE = Path(__file__).parent.parent
-
-PICTURES = [folder / "requests.svg" for folder in (TEMPLATE / "docs", TEMPLATE / "{{cookiecutter.project_slug}}")]
+PICTURES = {
+    "journey": [TEMPLATE / "docs" / "journey.svg"],
+    "requests": [TEMPLATE / "docs" / "requests.svg", TEMPLATE / "{{cookiecutter.project_slug}}" / "requests.svg"],
+}
 COLUMNS = 92
 
 # The example, with a model that thinks as long as one would.
@@ -30,54 +34,70 @@ async def think(conversation):
 ask.scripted_reply = think
 asyncio.run(ask.main())
 """
+COMMAND = """
+import sys
+import db_ally_file_handler.__main__ as command
+
+command.main(sys.argv[1:], color=True, standalone_mode=False)
+"""
 
 
-def screens(folder: Path) -> str:
-    """Return what the two commands print in a terminal of the project that is baked into `folder`."""
-    bake = [
-        sys.executable,
-        "-m",
-        "cookiecutter",
-        "--no-input",
-        "--accept-hooks",
-        "no",
-        "-o",
-        str(folder),
-        str(TEMPLATE),
-    ]
-    subprocess.run(bake, check=True, capture_output=True)
+def journey(folder: Path) -> tuple[str, str]:
+    """Return what a terminal shows of the way to a first log, and of what the command prints then."""
+    command = ["-m", "cookiecutter", "--accept-hooks", "yes", str(TEMPLATE)]
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "TZ": "UTC"}
+    terminal: Any = pexpect.spawn(
+        sys.executable, command, cwd=str(folder), env=env, dimensions=(60, COLUMNS), encoding="utf-8", timeout=30
+    )
+    screen = ""
+    for number in range(1, 11):
+        terminal.expect(rf"\[{number}/10\][^\0]*\)\x1b\[0m: ")
+        screen += terminal.before + terminal.after
+        terminal.sendline("")
+    terminal.expect(pexpect.EOF)
+    screen += terminal.before
     project = folder / "db-ally-file-handler"
-    env = {**os.environ, "PYTHONPATH": f"src{os.pathsep}examples", "COLUMNS": str(COLUMNS), "TZ": "UTC"}
-    subprocess.run([sys.executable, "-c", ASK], cwd=project, env=env, check=True, capture_output=True)
-    shown = ""
+    asked = _run(project, env, "-c", ASK)
+    log = sorted((project / "logs").iterdir())[0]
+    headlines = "".join(line for line in log.read_text("utf-8").splitlines(True) if line[8:11] != " | ")
+    shown = (
+        _prompt("cookiecutter gh:org/dbally-handler-template")
+        + screen.replace("\r", "").replace(f"{folder}/", "~/")
+        + _prompt("cd db-ally-file-handler && uv run python examples/ask.py")
+        + asked
+        + _prompt(f"grep -v '^........ |' logs/{log.name}  # without the prompts")
+        + headlines
+    )
+    requests = ""
     for arguments in ([], ["show", "-1"], ["show", "-3"]):
-        command = " ".join(["python -m db_ally_file_handler", *arguments])
-        code = (
-            "import sys, click, db_ally_file_handler.__main__ as command\n"
-            "command.main(sys.argv[1:], color=True, standalone_mode=False)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            cwd=project,
-            env=env,
-            check=True,
-            capture_output=True,
-            encoding="utf-8",
-        )
-        shown += f"\x1b[1m$ {command}\x1b[0m\n{done.stdout}\n"
-    return shown
+        requests += _prompt(" ".join(["python -m db_ally_file_handler", *arguments]))
+        requests += _run(project, env, "-c", COMMAND, *arguments)
+    return shown, requests
 
 
-def draw(shown: str) -> str:
+def _run(project: Path, env: dict[str, str], *arguments: str) -> str:
+    paths = os.pathsep.join(["src", "examples"])
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, cwd=project, env={**env, "PYTHONPATH": paths}, check=True, capture_output=True, encoding="utf-8"
+    )
+    return done.stdout
+
+
+def _prompt(command: str) -> str:
+    return f"\n\x1b[1m$ {command}\x1b[0m\n"
+
+
+def draw(shown: str, name: str) -> str:
     """Return the SVG of it: dark, as a terminal, on light and dark pages alike, and without anything from elsewhere."""
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(shown.rstrip()))
-    svg = console.export_svg(title="db-ally requests", theme=MONOKAI, unique_id="requests")
+    console.print(Text.from_ansi(shown.strip()))
+    svg = console.export_svg(title="dbally-handler-template", theme=MONOKAI, unique_id=name)
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL) + "\n"
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        picture = draw(screens(Path(folder)))
-    for path in PICTURES:
-        path.write_text(picture, "utf-8")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, shown in zip(PICTURES, journey(Path(temporary)), strict=True):
+            for path in PICTURES[name]:
+                path.write_text(draw(shown, name), "utf-8")
