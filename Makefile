@@ -36,6 +36,9 @@ mutants: .venv/ready ## change the generated source in a thousand ways, and coun
 	@rm -rf scratch/mutants
 	@$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir scratch/mutants .
 	@cp tests/mutmut.cfg scratch/mutants/db-ally-file-handler/setup.cfg
+	@# mutmut calls a function through one of its own, which hides from these two who called them.
+	@cd scratch/mutants/db-ally-file-handler/src/db_ally_file_handler && sed -i -e '/def __del__/,/^$$/s/$$/  # pragma: no mutate/' \
+		-e '/^def unwinding_error/,/^def is_from/s/$$/  # pragma: no mutate/' contexts.py errors.py
 	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut run
 	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut results
 

@@ -144,7 +144,7 @@ async def test_show_draws_events_on_one_time_line(log_format: str, log_dir: Path
     await second.__aexit__(None, None, None)
 
     one, two = (line for line in run("show", "-1", log_dir, columns=100).output.splitlines() if "━" in line)
-    assert re.fullmatch(r"  1 LLMEvent  ━+ +\d\.\d{3} s", one)
+    assert re.fullmatch(r"  1 LLMEvent   *━+ +\d\.\d{3} s", one)
     assert re.fullmatch(r"  2 LLMEvent   +━+ +\d\.\d{3} s", two)
     assert two.index("━") < one.rindex("━") < two.rindex("━")  # they overlap, and can be seen to
     assert len(one) == len(two) == 100
