@@ -49,18 +49,18 @@ def counts(messages: list[str]) -> list[tuple[str, int]]:
     return [(match[1], int(match[2])) for match in found if match]
 
 
-PATTERNS = {
-    "the first": chain([True], repeat(False)),
-    "every second": cycle([True, False]),
-    "bursts": cycle([*[True] * 10, *[False] * 30]),
-    "for ever": repeat(True),
-    "all but the third until it heals": chain([True, True, False], repeat(True, 97), repeat(False)),
+PATTERNS: dict[str, Callable[[], Iterable[bool]]] = {
+    "the first": lambda: chain([True], repeat(False)),
+    "every second": lambda: cycle([True, False]),
+    "bursts": lambda: cycle([*[True] * 10, *[False] * 30]),
+    "for ever": lambda: repeat(True),
+    "all but the third until it heals": lambda: chain([True, True, False], repeat(True, 97), repeat(False)),
 }
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 async def test_the_last_word_is_the_true_count(pattern: str, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    handler = Recorder(failing(PATTERNS[pattern]))
+    handler = Recorder(failing(PATTERNS[pattern]()))
     for _ in range(100):
         await ask(handler)
         clock.now += 7
