@@ -70,6 +70,7 @@ FILES = {
     *("tests/test_handler_contract.py", "tests/test_losses.py", "tests/test_processes.py", "tests/test_sinks.py"),
     *("tests/test_recording.py", "tests/test_story.py", "tests/test_masks.py", "tests/test_tutorial.py"),
     *("tests/test_command.py", "tests/test_pruning.py", "tests/test_reading.py", "requests.svg"),
+    *("tests/test_disk_failures.py", "tests/test_errors.py"),
 }
 MODULES = {
     *("__init__.py", "py.typed", "blocks.py", "contexts.py", "errors.py", "filenames.py", "formats.py", "handler.py"),
@@ -306,3 +307,11 @@ def test_the_helper_finds_what_was_left_of_the_template_language(tmp_path: Path)
     readme.write_text(readme.read_text("utf-8") + "{% raw %}{{ cookiecutter.forgotten }}{% endraw %}\n", "utf-8")
 
     assert leftovers(bake(tmp_path / "out", template=broken))[0].startswith("README.md:")
+
+
+def test_a_generated_test_that_hangs_fails(default_project: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(default_project, tmp_path / "project")
+    (project / "tests" / "test_hang.py").write_text("def test_hang():\n    while True:\n        pass\n", "utf-8")
+
+    with pytest.raises(AssertionError, match=r"Timeout \(>1\.0s\)"):
+        run(project, "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=1", "tests/test_hang.py")

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import os
 import re
 import runpy
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from unicodedata import east_asian_width
-from unittest.mock import Mock
 
 import application
 import pytest
@@ -18,7 +16,7 @@ from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestStart
 from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
-from files import ask, posix_only
+from files import ask
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.__main__ import main
@@ -234,18 +232,6 @@ def test_nothing_recorded_yet_is_no_error(log_dir: Path, monkeypatch: pytest.Mon
     assert (run().output, run().exit_code) == (said, 0)
     log_dir.mkdir()
     assert (run().output, run().exit_code) == (said, 0)
-
-
-@posix_only
-def test_files_of_another_user_are_an_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_dir.mkdir()
-    monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir))))
-    shown = run("list", log_dir)
-    assert (
-        shown.output
-        == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}; only the user who recorded may read it\n"
-    )
-    assert shown.exit_code == 1
 
 
 def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

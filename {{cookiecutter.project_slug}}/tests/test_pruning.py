@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
@@ -229,3 +230,10 @@ async def test_prune_says_what_it_does(log_dir: Path) -> None:
     removed = run(log_dir, "--older-than", "30d")
     assert removed == [line.removeprefix("would ") for line in would]
     assert logs(log_dir) == []
+
+
+def test_files_of_another_user_are_an_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_dir.mkdir()
+    monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir))))
+    (said,) = run(log_dir, "--older-than", "30d")
+    assert said == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}; only the user who recorded may read it"

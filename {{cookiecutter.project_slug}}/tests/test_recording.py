@@ -6,16 +6,11 @@ import gc
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-import dbally
 import pytest
-from application import StaffView, say
-from dbally import decorators
-from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import LLMEvent, RequestStart
+from application import StaffView
 from dbally.collection.collection import Collection
 
 from {{ cookiecutter.package_name }}.blocks import recording, unrecorded
-from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record
 
 MakeCollection = Callable[..., Collection]
@@ -23,22 +18,6 @@ MakeCollection = Callable[..., Collection]
 
 async def away(conversation: str) -> str:
     raise ConnectionError("the model is away")
-
-
-async def slow(conversation: str) -> str:
-    await asyncio.sleep(0.05)
-    return await say()(conversation)
-
-
-@pytest.fixture
-def records() -> list[Record]:
-    return []
-
-
-@pytest.fixture
-def make(records: list[Record], make_collection: MakeCollection) -> MakeCollection:
-    """Make a collection whose records go into the list."""
-    return lambda **options: make_collection(Recorder(records.append), **options)
 
 
 def last_errors(records: list[Record]) -> dict[str, str | None]:
@@ -163,91 +142,6 @@ async def test_an_asynchronous_dependency_works(make: MakeCollection, records: l
         await make().ask("Who?")
 
     assert {str(record.labels) for record in records} == {"{'user': 'ann'}"}
-
-
-async def test_a_time_limit_is_the_error_and_what_it_cancelled_the_cause(
-    make: MakeCollection, records: list[Record]
-) -> None:
-    with pytest.raises(TimeoutError), recording():
-        async with asyncio.timeout(0.02):
-            await make(reply=slow).ask("Who?")
-
-    assert last_errors(records) == {"Who?": "TimeoutError"}
-    assert records[-1].error
-    assert "CancelledError" in str(records[-1].error["causes"])
-
-
-async def test_each_request_has_the_error_that_ended_it_and_what_goes_on_has_none(
-    make: MakeCollection, records: list[Record]
-) -> None:
-    with pytest.raises(RuntimeError, match="of the application"), recording():
-        other = asyncio.create_task(make(reply=slow).ask("goes on"))
-        await asyncio.sleep(0.01)
-        raise RuntimeError("of the application")
-    await other
-    assert [record.kind for record in records].count("request_end") == 1
-
-    with pytest.raises(ExceptionGroup), recording():
-        async with asyncio.TaskGroup() as group:
-            group.create_task(make(view=None).ask("of no view"))
-            group.create_task(make(reply=away).ask("of no model"))
-    assert last_errors(records)["of no view"] == "ValueError"
-
-    with pytest.raises(RuntimeError), recording():
-        try:
-            await make(view=None).ask("suppressed")
-        except ValueError:
-            raise RuntimeError("of the application") from None
-    assert last_errors(records)["suppressed"] == "ValueError"
-
-    with pytest.raises(KeyError), recording():
-        try:
-            await make(view=None).ask("translated")
-        except ValueError as error:
-            raise KeyError("of the application") from error
-    assert last_errors(records)["translated"] == "KeyError"
-
-
-async def test_an_ask_inside_a_filter_of_another_has_its_error_and_so_has_the_other(
-    make: MakeCollection, records: list[Record], engine: Any
-) -> None:
-    inner = make(name="inner", reply=away)
-
-    class Nested(StaffView):
-        """Names and cities."""
-
-        @decorators.view_filter()
-        async def lives_in(self, city: str) -> Any:
-            return await inner.ask("the inner one")
-
-    outer = make(name="outer", view=None)
-    outer.add(Nested, lambda: Nested(engine))
-    with pytest.raises(dbally.DbAllyError), recording(user="ann"):
-        await outer.ask("the outer one")
-
-    errors = {(record.summary or {})["question"]: record.error for record in records if record.kind == "request_failed"}
-    assert errors.keys() == {"the inner one", "the outer one"}
-    assert all("ConnectionError" in str(error) for error in errors.values())
-
-
-async def test_an_exception_that_did_not_unwind_an_event_is_not_blamed_on_it(records: list[Record]) -> None:
-    tracker = EventTracker.initialize_with_handlers([Recorder(records.append)])
-    await tracker.request_start(RequestStart("staff", "Who?"))
-    span: Any = tracker.track_event(LLMEvent("prompt", "Prompt"))
-    await span.__aenter__()
-    span.itself = span
-    del span
-    try:
-        raise ValueError("of another")
-    except ValueError:
-        gc.collect()
-
-    assert "event_failed" not in [record.kind for record in records]
-    del tracker
-    for _ in range(3):  # asyncio closes the generator first
-        await asyncio.sleep(0)
-        gc.collect()
-    assert records[-1].open_events == [{"event_id": 1, "event": "LLMEvent"}]
 
 
 async def test_nothing_is_recorded_inside_of_unrecorded(make: MakeCollection, records: list[Record]) -> None:
