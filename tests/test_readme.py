@@ -119,3 +119,53 @@ def test_the_cost_in_the_readme_is_that_of_the_benchmark() -> None:
     for logger in ("`logging` and `json.dumps`", "structlog"):
         assert 0.8 < micros[f"the same records, {logger}"] / ours < 1.25
     assert micros["the same records, loguru, `serialize`"] / ours > 1.7
+
+
+def test_the_keys_in_the_readme_are_those_of_records(default_project: Path) -> None:
+    code = """
+        import json
+        from db_ally_file_handler.contexts import _TOKENS
+        from db_ally_file_handler.records import _OPTIONAL, _STEPS, Kind
+        always = ["time", "request_id", "kind", "version", "dbally", "process", "labels"]
+        summary = ["collection", "question", "labels", "view", "rows", "calls", "failed_calls", *_TOKENS]
+        print(json.dumps({"keys": [*always, *_OPTIONAL], "kind": Kind.__args__, "step": _STEPS, "summary": summary}))
+    """
+    env = {**os.environ, "PYTHONPATH": str(default_project / "src")}
+    command = [sys.executable, "-c", inspect.cleandoc(code)]
+    known = json.loads(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout)
+    readme = (default_project / "README.md").read_text("utf-8")
+    table = readme[readme.index("| key | in | meaning |") :].split("\n\n")[0].splitlines()[2:]
+    told = {row.split(" | ")[0].strip("| "): row.split(" | ")[2] for row in table}
+
+    assert re.findall(r"`(\w+)`", " ".join(told)) == known["keys"]
+    assert re.findall(r"`([\w-]+(?: \w+)?)`", told["`kind`"]) == known["kind"]
+    assert re.findall(r"`([\w-]+(?: \w+)?)`", told["`event_id`, `event`, `step`"]) == known["step"]
+    assert re.findall(r"`(\w+)`", told["`summary`"]) == known["summary"]
+
+
+def test_the_evaluation_in_the_readme_asks_again_and_compares(default_project: Path, tmp_path: Path) -> None:
+    blocks = code_blocks((default_project / "README.md").read_text("utf-8"), "python")
+    (replay,) = (block for block in blocks if "async def replay" in block)
+    example_logs(default_project, tmp_path, "jsonl")
+    paths = [str(default_project / folder) for folder in ("src", "examples")]
+    rows = run(tmp_path, "db_ally_file_handler", "list", "--json", env={"PYTHONPATH": paths[0]}).splitlines()
+    changed = [row.replace("SELECT", "SELECT DISTINCT") if "7000" in row else row for row in rows]
+    code = (
+        f"{replay}\nimport ask, asyncio\n"
+        'asyncio.run(replay(ask.make_collection(ask.make_llm(), ask.FileEventHandler("again"))))'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
+        input="\n".join(changed),
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    said = [line.split(" ", 2)[::2] for line in done.stdout.splitlines()]
+    assert said == [
+        ["same", "Who works in Kraków?"],
+        ["CHANGED", "Who in Kraków earns more than 7000?"],
+        ["same", "What is the average salary in each city?"],
+    ]
