@@ -137,18 +137,16 @@ async def test_what_is_switched_off_is_in_no_byte_of_any_file(
     assert [field for field in SECRETS[withheld] if canary(field).encode() in everything] == []
 
 
-class LookupEvent(Event):
-    """An event of the application."""
-
-    def __init__(self) -> None:
-        self.key, self.value, self.hits, self.other = "the key", "the value", 3, "the rest"
-
-
-class DeeperEvent(LookupEvent):
-    """One that inherits what is declared."""
-
-
 async def test_what_a_field_of_an_event_holds_can_be_declared_at_any_time() -> None:
+    class LookupEvent(Event):
+        """An event of the application."""
+
+        def __init__(self) -> None:
+            self.key, self.value, self.hits, self.other = "the key", "the value", 3, "the rest"
+
+    class DeeperEvent(LookupEvent):
+        """One that inherits what is declared."""
+
     async def told(**switches: Any) -> Any:
         records: list[Record] = []
         tracker = EventTracker.initialize_with_handlers([Recorder(records.append, **switches)])
