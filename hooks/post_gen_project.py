@@ -35,9 +35,9 @@ if not is_for_comparison():
 Your project is in {os.getcwd()}
 Go there and try it:
 
-    uv run python examples/ask.py                 # asks questions, says where the logs are
-    uv run python -m {{ cookiecutter.package_name }}  # lists them
-    uv run check.py                               # proves that it works here
+    uv run python examples/ask.py   # asks questions, says where the logs are
+    uv run python -m {{ cookiecutter.package_name }}   # lists them
+    uv run check.py   # proves that it works here
 
 README.md says how to wire it in, and how to do all this without uv. In a uv workspace, the
 override-dependencies of its pyproject.toml belong into that of the workspace's root.

@@ -142,3 +142,27 @@ async def test_a_failure_that_ends_in_the_task_of_another_tenant_has_the_labels_
     assert (failed.kind, failed.labels) == ("request_failed", {"tenant": "bob"})
     assert failed.summary
     assert failed.summary["labels"] == {"tenant": "bob"}
+
+
+async def test_what_was_handled_before_is_no_cause_and_another_ask_no_error_of_it(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    async def ask_twice() -> None:
+        try:
+            await make(reply=away).ask("first")
+        except dbally.DbAllyError:
+            await make(reply=say("UNSUPPORTED QUERY")).ask("second")
+
+    try:
+        raise LookupError("of the application")
+    except LookupError:
+        with pytest.raises(dbally.DbAllyError), recording():
+            await ask_twice()
+
+    errors = {str(each.summary["question"]): str(each.error) for each in records if each.summary}
+    assert errors.keys() == {"first", "second"}
+    assert "UnsupportedQueryError" in errors["second"]
+    assert "ConnectionError" not in errors["second"]
+    assert "ConnectionError" in errors["first"]
+    assert "UnsupportedQueryError" not in errors["first"]
+    assert "LookupError" not in str(errors)

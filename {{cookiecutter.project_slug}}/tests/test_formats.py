@@ -136,7 +136,7 @@ async def test_text_reads_well(log_dir: Path) -> None:
 def test_text_shows_a_prompt_message_by_message() -> None:
     messages = [
         {"role": "system", "content": "Be brief.\nBe kind.", "is_example": False},
-        {"role": "user", "content": "Who?", "is_example": False},
+        {"role": "user", "content": "Who?"},  # as db-ally adds them when it asks again
     ]
 
     assert body_of({"prompt": messages}) == ["  Prompt system:", "| Be brief.", "| Be kind.", "  Prompt user: Who?"]

@@ -6,6 +6,7 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 from unittest.mock import Mock
 
@@ -87,16 +88,21 @@ async def test_the_oldest_go_first_until_no_more_bytes_are_left(log_dir: Path) -
 async def test_what_may_still_be_written_to_stays(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pruning, "monotonic", lambda: 10 * DAY)  # since this machine was booted
     await make_file(log_dir, "young", HOUR - 60)
-    for name, days in (("open", 9.0), ("killed", 11.0), ("killed-before-boot", 11.0)):
+    gone = run_python("")
+    gone.communicate()
+    for name, days in (("open", 9.0), ("elsewhere", 9.0), ("killed", 9.0), ("killed-before-boot", 11.0)):
         await make_file(log_dir, name, 0)
         started = datetime.now(UTC) - timedelta(days)
         row = json.loads((log_dir / name).read_text("utf-8").split("\n")[0])
         row["time"] = f"{started:%Y-%m-%dT%H:%M:%S.%fZ}"
+        if name in ("elsewhere", "killed"):
+            row["process"] = f"{'another-host' if name == 'elsewhere' else gethostname()}:{gone.pid}"
         (log_dir / name).write_text(json.dumps(row) + "\n", "utf-8")
-        age(log_dir / name, 2 * HOUR if name == "killed" else days * DAY)
+        age(log_dir / name, days * DAY if name == "killed-before-boot" else 2 * HOUR)
 
-    assert done(LogFile(log_dir, "{collection}"), older_than=0) == ["remove killed-before-boot", "remove killed"]
-    assert logs(log_dir) == ["open", "young"]
+    said = done(LogFile(log_dir, "{collection}"), older_than=0)
+    assert sorted(said) == ["keep elsewhere", "keep open", "remove killed", "remove killed-before-boot"]
+    assert logs(log_dir) == ["elsewhere", "open", "young"]
 
 
 async def test_a_dry_run_only_says_what_would_be_done(log_dir: Path) -> None:
@@ -217,23 +223,28 @@ def run(*arguments: object) -> list[str]:
 
 
 async def test_prune_says_what_it_does(log_dir: Path) -> None:
-    handler = Handler(log_dir)  # the pattern of the project
     for _ in range(2):
-        await ask(handler)
+        await ask(Handler(log_dir))  # the pattern of the project
     for name in logs(log_dir):
         os.utime(log_dir / name, (1, 1))
     size = sum((log_dir / name).stat().st_size for name in logs(log_dir))
-    count = len(logs(log_dir))
-
     would = run(log_dir, "--older-than", "30d", "--dry-run")
-    assert would[-2:] == [f"would remove {count} files of {size:,} bytes", "would compress 0 files of 0 bytes"]
+    assert would[-3] == f"would remove {len(logs(log_dir))} files of {size:,} bytes"
+    assert would[-2:] == [f"would {action} 0 files of 0 bytes" for action in ("compress", "keep")]
     removed = run(log_dir, "--older-than", "30d")
     assert removed == [line.removeprefix("would ") for line in would]
     assert logs(log_dir) == []
+
+
+async def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
+    await make_file(log_dir, "all.jsonl", 90 * DAY)
+    assert run(log_dir, "--older-than", "30d")[0] == "remove 0 files of 0 bytes"
+    assert run(log_dir, "--older-than", "30d", "--pattern", "all.jsonl")[0] == f"remove {log_dir / 'all.jsonl'}"
+    assert "filename_pattern '../x': each part" in run(log_dir, "--older-than", "30d", "--pattern", "../x")[-1]
 
 
 def test_files_of_another_user_are_an_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log_dir.mkdir()
     monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir))))
     (said,) = run(log_dir, "--older-than", "30d")
-    assert said == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}; only the user who recorded may read it"
+    assert said == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas
 import pytest
 from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import RequestStart
+from dbally.audit.events import RequestEnd, RequestStart
 from dbally.collection.collection import Collection
+from dbally.collection.results import ExecutionResult
 from dbally.views.exceptions import ViewExecutionError
 from files import ask
 
@@ -55,7 +56,7 @@ async def test_what_was_recorded_is_read_back(
     assert good.question == "Who lives in\nKraków? \\ud83d"
     assert good.sql == "SELECT staff.name, staff.city \nFROM staff \nWHERE staff.city = 'Kraków'"
     assert good.iql["filters"] == 'lives_in("kraków")'
-    assert good.rows == [{"name": "Ann", "city": "Kraków"}]
+    assert (good.rows, good.row_count) == ([{"name": "Ann", "city": "Kraków"}], 1)
     assert good.answer == "Ann does."
     assert good.elapsed
     assert good.total_tokens
@@ -174,3 +175,15 @@ def test_one_line_of_many_megabytes_is_no_matter(log_dir: Path, monkeypatch: pyt
     log_dir.mkdir()
     (log_dir / "all").write_bytes(b"x" * 10_000 + b"\n")
     assert [*requests(log_dir)] == []
+
+
+@FORMATS
+@pytest.mark.parametrize("count", [0, 100_000])
+async def test_the_number_of_rows_is_that_of_the_result(log_format: str, count: int, log_dir: Path) -> None:
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all", log_format)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult([{"n": 1}] * count, {}, 0.1, 0.1, "StaffView")))
+
+    (request,) = requests(log_dir)
+    assert request.row_count == count
+    assert len(request.rows or []) < 10_000

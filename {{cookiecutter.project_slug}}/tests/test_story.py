@@ -148,7 +148,8 @@ async def test_a_summary_counts_calls_that_failed_and_withholds_what_a_switch_wi
     assert records[-1].summary
     assert (records[-1].summary["calls"], records[-1].summary["failed_calls"]) == (4, 4)
     assert records[-1].summary["question"] == "[withheld]"
-    assert "view" not in records[-1].summary
+    assert records[-1].summary["view"] == "StaffView"
+    assert "rows" not in records[-1].summary
     assert records[-1].open_events is None
 
 

@@ -6,15 +6,14 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from .formats import escape
-from .logfile import LogFile
-from .reading import Request, newest, records, requests, with_id
+from .logfile import FILENAME_PATTERN, LOG_DIR, LogFile
+from .reading import Request, Wanted, newest, records, requests, with_id
 from .reading.pruning import prune
 from .reading.screens import list_lines, show_lines, stats_lines
 
@@ -34,8 +33,8 @@ class Quantity(click.ParamType):
 
 
 DURATION = Quantity("duration", "30d", {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800})
-_NOTHING = "No such requests in {}: ask something with the handler, or name other files or directories."
 SIZE = Quantity("size", "1GB", {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12})
+_NOTHING = "No such requests in {}: ask something with the handler, or name other files or directories."
 
 
 class Commands(click.Group):
@@ -43,17 +42,19 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `list` in front of what names no command."""
-        return super().parse_args(ctx, args if args and args[0] in {*self.commands, "--help"} else ["list", *args])
+        return super().parse_args(
+            ctx, args if args and args[0] in {*self.commands, "-h", "--help"} else ["list", *args]
+        )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; say whose files they are if they may not be read."""
+        """Run the command; end with what is wrong where files may not be read or a pattern cannot work."""
         try:
             return super().invoke(ctx)
-        except PermissionError as error:
-            raise click.ClickException(f"{error}; only the user who recorded may read it") from None
+        except (PermissionError, ValueError) as error:
+            raise click.ClickException(str(error)) from None
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Show what was recorded, in text or JSON lines, compressed or not; without PATHS in the handler's directory."""
@@ -69,7 +70,7 @@ _paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
 @click.option("--failed", is_flag=True, help="Those that failed.")
 @click.option("--unfinished", is_flag=True, help="Those that neither ended nor failed.")
 @click.option("--slow", type=DURATION, default="0s", help="Those that took as long or longer, such as 2s.")
-@click.option("-c", "--collection", help="Those of a collection.")
+@click.option("-c", "--collection", default="", help="Those of a collection.")
 @click.option("-q", "--question", metavar="TEXT", default="", help="Those with a text in their question.")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Those with a label.")
 @click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 1h.")
@@ -80,8 +81,7 @@ def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool
     found = newest(*_given(paths), most=most, since=time.time() - since, is_wanted=_filter(**wanted))
     if as_json:
         for request in found:
-            row = asdict(request) | {"started": request.started.isoformat()}
-            click.echo(escape(json.dumps(row, ensure_ascii=False)))
+            click.echo(escape(json.dumps(asdict(request), default=lambda time: time.isoformat(), ensure_ascii=False)))
     else:
         click.echo("\n".join(list_lines(found)) if found else _NOTHING.format(" ".join(_given(paths))))
 
@@ -113,28 +113,27 @@ def stats(paths: tuple[str, ...], by: str, since: float) -> None:
 @click.option("--older-than", type=DURATION, help="Remove what was written last before that, such as 30d.")
 @click.option("--max-bytes", type=SIZE, help="Remove the oldest until no more is left, such as 1GB.")
 @click.option("--gzip-after", type=DURATION, help="Compress what was written last before that, such as 1d.")
+@click.option("--pattern", default=FILENAME_PATTERN, show_default=True, help="What the handler calls its files.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def prune_files(log_dir: str | None, dry_run: bool, **limits: float | None) -> None:
-    """Remove and compress old files that the handler's pattern can have made, and say which."""
+def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: float | None) -> None:
+    """Remove and compress old files that the handler can have made, and say which; others stay."""
     if not any(limit is not None for limit in limits.values()):
         raise click.UsageError("say --older-than, --max-bytes or --gzip-after; for example --older-than 30d")
     done: Counter[str] = Counter()
-    for action, file in prune(LogFile(log_dir) if log_dir else LogFile(), **limits, dry_run=dry_run):
+    for action, file in prune(LogFile(log_dir or LOG_DIR, pattern), **limits, dry_run=dry_run):
         done.update({action: 1, f"{action} bytes": file.size})
         click.echo(f"{'would ' * dry_run}{action} {escape(file.path)}")
-    for action in ("remove", "compress"):
+    for action in ("remove", "compress", "keep"):
         click.echo(f"{'would ' * dry_run}{action} {done[action]} files of {done[f'{action} bytes']:,} bytes")
 
 
-def _filter(
-    failed: bool, unfinished: bool, slow: float, collection: str | None, question: str, labels: list[str]
-) -> Callable[[Request], bool]:
+def _filter(failed: bool, unfinished: bool, slow: float, collection: str, question: str, labels: list[str]) -> Wanted:
     outcomes = ["failed"] * failed + ["unfinished"] * unfinished or ["ok", "failed", "unfinished"]
     pairs = [label.partition("=")[::2] for label in labels]
     return lambda request: (
         request.outcome in outcomes
         and (request.elapsed or 0) >= slow
-        and collection in (None, request.collection)
+        and collection in ("", request.collection)
         and question.casefold() in str(request.question).casefold()
         and all(str((request.labels or {}).get(name)) == value for name, value in pairs)
     )

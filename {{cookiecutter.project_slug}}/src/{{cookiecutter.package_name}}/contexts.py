@@ -29,6 +29,7 @@ class RequestContext:
         identity: what all its records start with.
         question: what its summary says of it.
         frame_id: `id` of the frame of its `ask`, which its error unwinds; 0 without one.
+        handled: `id` of the exception that was handled when it started, which is no cause of its own.
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
@@ -40,6 +41,7 @@ class RequestContext:
     identity: RequestId
     question: Plain
     frame_id: int
+    handled: int
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
     events: int = 0
@@ -98,7 +100,7 @@ class RequestContext:
             summary = {"collection": self.identity.collection, "question": self.question}
             summary |= {"labels": self.identity.labels, **policy.found(outcome, copier), **self.usage}
         if isinstance(outcome, BaseException):
-            error = policy.error(outcome, copier)
+            error = policy.error(outcome, self.handled, copier)
         elif outcome is not None:
             data = policy.data(outcome, event.seen if event else {}, copier)
         elapsed = None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6)

@@ -15,17 +15,18 @@ _UNWINDING = (
 )
 
 
-def with_causes(error: BaseException, also_suppressed: bool = False) -> list[BaseException]:
+def with_causes(error: BaseException, also_suppressed: bool = False, before: int = 0) -> list[BaseException]:
     """Return `error` and what led to it, outermost first, each once.
 
     That are the members of a group; in an error of a view, the reasons that db-ally keeps in
     `iql.filters` and `iql.aggregation`; and its cause or, unless that is suppressed, its context.
+    It ends at what was handled `before`, an `id`: to Python that is the context of all that comes later.
     """
     found: dict[int, BaseException] = {}
     waiting = [error]
     while waiting:
         error = waiting.pop()
-        if id(error) not in found:
+        if id(error) not in (before, *found):
             found[id(error)] = error
             chained = error.__cause__ or (
                 error.__context__ if also_suppressed or not error.__suppress_context__ else None
@@ -39,12 +40,13 @@ def with_causes(error: BaseException, also_suppressed: bool = False) -> list[Bas
 def error_of(frame_id: int, error: BaseException) -> BaseException | None:
     """Return the error of what ran in a frame if `error`, or what led to it, has unwound that frame.
 
-    It is `error` itself, but not a group, which can hold the errors of others, or one that suppresses its context.
+    It is `error` itself, but not a group, which can hold the errors of others, nor one that suppresses its context
+    or has ended another `ask`, as where that was tried after this one had failed.
     """
     unwound = (each for each in with_causes(error, also_suppressed=True) if frame_id in map(id, _frames(each)))
     found = next(unwound, None)
-    is_its_own = not isinstance(error, BaseExceptionGroup) and any(each is found for each in with_causes(error))
-    return error if is_its_own else found
+    is_of_another = isinstance(error, BaseExceptionGroup) or any(frame.f_code is _ASK for frame in _frames(error))
+    return error if not is_of_another and any(each is found for each in with_causes(error)) else found
 
 
 def asking_frame() -> int:

@@ -34,7 +34,10 @@ _TOKENS = {"prompt_tokens": "prompt", "completion_tokens": "completion", "total_
 _TOLD = {"view_name", *_TOKENS}  # elsewhere in the same record
 _ANSWERS = ("answer", "explanation")  # steps whose response the end of the request tells
 _SECONDS = ("execution_time", "execution_time_view")
-_MESSAGE = {"role", "content", "is_example"}  # the keys of a message of a prompt
+_MESSAGE = {
+    "role",
+    "content",
+}  # keys that each message of a prompt has; db-ally says of some whether they are an example
 _UNKNOWN = {"type": "unknown", "message": "put `recording()` around the `ask` to know it"}
 _DEEPEST = 3  # mappings inside mappings; what is inside more is shown as JSON
 
@@ -97,7 +100,8 @@ def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
             question = row.get("summary", {}).get("question")
             return [("Question", question), ("Error", errors[0]), *(("Caused by", error) for error in errors[1:])]
         case "summary":
-            counts = [f"{value[key]} {what}" for key, what in _COUNTS.items() if value.get(key)]
+            told = (key for key in _COUNTS if value.get(key) or (key == "rows" and key in value))
+            counts = [f"{value[key]} {_COUNTS[key]}" for key in told]
             return [("Summary", ", ".join([value.get("view", "no view"), *counts]))]
         case "open_events":
             return [("Open", ", ".join(f"{event['event_id']} {event['event']}" for event in value))]
@@ -114,7 +118,11 @@ def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) 
     elif type(value) is dict and depth < _DEEPEST:
         for name, item in value.items():
             _add(lines, gutter, f"{label} {_LABELS.get(name) or _one_line(name)}", item, depth + 1)
-    elif type(value) is list and value and all(type(item) is dict and item.keys() == _MESSAGE for item in value):
+    elif (
+        type(value) is list
+        and value
+        and all(type(item) is dict and item.keys() - {"is_example"} == _MESSAGE for item in value)
+    ):
         for item in value:
             _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
     elif type(value) is list and value:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dbally.audit.events import FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
+from dbally.views.exceptions import ViewExecutionError
 
 from .errors import is_from_signal, with_causes
 from .plain import Path, Plain, PlainCopy
@@ -90,7 +91,7 @@ class Policy:
         data: Data = {}
         declared = _declared(type(source), self._switches)  # type: ignore[arg-type]  # see plain.py
         is_ours = type(source) in _DBALLY
-        for name in declared if is_ours else declared | getattr(source, "__dict__", {}):
+        for name in declared if is_ours else [*{**declared, **getattr(source, "__dict__", {})}]:
             try:
                 value = getattr(source, name, None)
             except Exception as error:  # the application's own objects may raise anything
@@ -107,17 +108,18 @@ class Policy:
         return data
 
     def found(self, output: object, copier: PlainCopy) -> Data:
-        """Return what the summary of a request says of its result: its view, and how many rows there are."""
-        result = getattr(output, "result", None)
+        """Return what the summary of a request says of its result or error: its view, and how many rows there are."""
+        result = output if isinstance(output, ViewExecutionError) else getattr(output, "result", None)
         view, rows = getattr(result, "view_name", None), getattr(result, "results", None)
-        return {"view": copier.copy(view, "view"), "rows": len(rows)} if isinstance(rows, Sized) else {}
+        found: Data = {} if view is None else {"view": copier.copy(view, "view")}
+        return found | ({"rows": len(rows)} if isinstance(rows, Sized) else {})
 
-    def error(self, error: BaseException, copier: PlainCopy) -> Data:
-        """Return type and message of `error`, and under `causes` those of what led to it, outermost first."""
+    def error(self, error: BaseException, before: int, copier: PlainCopy) -> Data:
+        """Return type and message of `error`, and under `causes` those of what led to it: see `with_causes`."""
         is_allowed = self._switches >= BOTH
         errors: list[Data] = [
             {"type": type(each).__name__, "message": copier.copy(each, "error") if is_allowed else WITHHELD}
-            for each in with_causes(error)[:_MOST_ERRORS]
+            for each in with_causes(error, before=before)[:_MOST_ERRORS]
         ]
         return errors[0] | {"causes": [*errors[1:]]}
 

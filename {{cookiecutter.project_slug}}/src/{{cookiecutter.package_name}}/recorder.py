@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -70,7 +71,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         report = self._report if block is None or block.is_recorded else _record_nothing
         collection, question, labels = self._policy.opening(user_request, block.labels if block else {})
         identity = RequestId(os.urandom(16).hex(), collection, datetime.now(UTC), f"{_HOST}:{os.getpid()}", labels)
-        request = RequestContext(report, identity, question, asking_frame())
+        request = RequestContext(report, identity, question, asking_frame(), id(sys.exception()))
         request.start(user_request)
         if block:
             block.add(request)

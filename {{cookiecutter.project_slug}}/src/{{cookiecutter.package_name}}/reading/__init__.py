@@ -21,13 +21,14 @@ _OUTCOMES: dict[str, Literal["ok", "failed"]] = {"request_end": "ok", "request_f
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What files tell of a request; `None` where they tell nothing.
+    """What files tell of a request; `None` where they tell nothing, as text does of kinds of tokens.
 
     Attributes:
         request_id: 32 hex digits; 8 where the start of a text file is missing.
         outcome: unfinished is what neither ended nor failed, as when its process was killed.
         elapsed: seconds; an upper bound if `error` is `None` although it failed.
         rows: those of the result, as far as they were recorded.
+        row_count: how many there were.
         error: `type`, `message` and `causes`, outermost first.
         path: of the file that holds its last record.
         written: when that was written last, in seconds since 1970.
@@ -46,6 +47,7 @@ class Request:
     sql: str | None = None
     answer: str | None = None
     rows: Any = None
+    row_count: int | None = None
     error: Facts | None = None
     calls: int | None = None
     failed_calls: int | None = None
@@ -57,6 +59,9 @@ class Request:
 
 
 _FIELDS = frozenset(field.name for field in fields(Request))
+
+
+Wanted: TypeAlias = Callable[[Request], bool]
 
 
 def requests(*paths: StrPath) -> Iterator[Request]:
@@ -87,9 +92,7 @@ def requests(*paths: StrPath) -> Iterator[Request]:
                 yield _request(path, at, start, None)
 
 
-def newest(
-    *paths: StrPath, most: int, since: float = 0, is_wanted: Callable[[Request], bool] = lambda request: True
-) -> list[Request]:
+def newest(*paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lambda request: True) -> list[Request]:
     """Return the requests that started last, newest last; files written before they started are not read.
 
     Args:

@@ -17,12 +17,12 @@ _TEXT = re.compile(
     rb"(?:  Elapsed Time: (?P<late>at most )?(?P<elapsed>[\d.]+) s)?\n"
 )
 _SUMMARY = re.compile(
-    rb"(?m)^[0-9a-f]{8}   Summary: (?:no view|(?P<view>.*?))(?:, \d+ rows)?(?:, (?P<calls>\d+) calls)?"
+    rb"(?m)^[0-9a-f]{8}   Summary: (?:no view|(?P<view>.*?))(?:, (?P<row_count>\d+) rows)?(?:, (?P<calls>\d+) calls)?"
     rb"(?:, (?P<failed_calls>\d+) failed)?(?:, (?P<total_tokens>\d+) tokens)?$"
 )
 _FIELD_START = re.compile(r"(?m)^[0-9a-f]{8}   (?=[^ -])")
 _IN_GROUPS = {"event": str, "view": str, "elapsed": float} | dict.fromkeys(
-    ["event_id", "calls", "failed_calls", "total_tokens"], int
+    ["event_id", "row_count", "calls", "failed_calls", "total_tokens"], int
 )
 _LABELS = {"SQL": "sql", "IQL": "iql", "Output": "rows"} | {
     name.capitalize(): name for name in ("collection", "question", "process", "answer")
@@ -51,7 +51,8 @@ class LogRecord(NamedTuple):
 
     def text(self) -> str:
         """Return it as the text format shows it."""
-        return show(json.loads(self.raw)) if self.raw.startswith(b"{") else self.raw.decode("utf-8", "replace")
+        row = _load(self.raw)
+        return show(row) if row else self.raw.decode("utf-8", "replace")
 
 
 def parse_line(line: bytes) -> LogRecord | None:
@@ -62,11 +63,15 @@ def parse_line(line: bytes) -> LogRecord | None:
     return None
 
 
-def _facts_of_json(raw: bytes) -> Facts:
+def _load(raw: bytes) -> Facts:
     try:
-        row = json.loads(raw)
-    except ValueError:  # something else wrote into the file
+        return _mapping(json.loads(raw))
+    except ValueError:  # text, or something else wrote into the file
         return {}
+
+
+def _facts_of_json(raw: bytes) -> Facts:
+    row = _load(raw)
     data, summary = _mapping(row.get("data")), _mapping(row.get("summary"))
     result = _mapping(data.get("result"))
     context = _mapping(result.get("context"))
@@ -80,6 +85,7 @@ def _facts_of_json(raw: bytes) -> Facts:
         "sql": context.get("sql"),
         "iql": context.get("iql"),
         "rows": result.get("results"),
+        "row_count": summary.get("rows"),
     }
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from socket import gethostname
 from string import Formatter
 from time import monotonic, time
 
@@ -25,9 +26,9 @@ def prune(
 ) -> Iterator[tuple[str, Found]]:
     """Remove or compress files of `log`, the oldest first; yield what is done, and to which.
 
-    Only files that the pattern can have made, and none that was written within the last hour or holds a
-    request that may still run: one that has not finished since this machine was booted. To be killed at
-    any point loses nothing of what is kept.
+    Only files that the pattern can have made, and none that was written within the last hour. What holds a
+    request that may still run is kept: one that has not finished since this machine was booted, and whose
+    process is not known to be gone. To be killed at any point loses nothing of what is kept.
 
     Args:
         log: where they are, and what they are called.
@@ -45,9 +46,9 @@ def prune(
         is_over = (older_than is not None and age >= older_than) or (max_bytes is not None and left > max_bytes)
         is_plain = gzip_after is not None and age >= gzip_after and not file.path.endswith(".gz")
         is_stale = file.path.endswith(".part")  # of a run that was killed
-        if age >= _YOUNGEST and (is_over or is_plain or is_stale) and not _may_run(file, now):
-            action = "remove" if is_over or is_stale else "compress"
-            if not dry_run:
+        if age >= _YOUNGEST and (is_over or is_plain or is_stale):
+            action = "keep" if _may_run(file, now) else "remove" if is_over or is_stale else "compress"
+            if action != "keep" and not dry_run:
                 with suppress(FileNotFoundError):  # another run was faster
                     _ACTIONS[action](file)
             left -= file.size if action == "remove" else 0
@@ -75,8 +76,18 @@ def _expression(pattern: str) -> str:
 
 def _may_run(file: Found, now: float) -> bool:
     booted = now - monotonic()
-    unfinished = (each for each in requests(file.path) if each.outcome == "unfinished")
+    unfinished = (each for each in requests(file.path) if each.outcome == "unfinished" and not _is_gone(each.process))
     return file.at > booted and any(each.started.timestamp() > booted for each in unfinished)
+
+
+def _is_gone(process: str | None) -> bool:
+    host, _, number = (process or "").rpartition(":")
+    if os.name == "posix" and host == gethostname():  # elsewhere to look would be to kill
+        try:
+            os.kill(int(number), 0)
+        except OSError as error:  # the process of another user is an error, too
+            return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _compress(original: Found) -> None:

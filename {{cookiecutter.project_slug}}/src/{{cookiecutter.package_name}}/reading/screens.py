@@ -20,16 +20,18 @@ _COLORS = {"failed": "red", "unfinished": "yellow"}
 _COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
 _STATS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
 _NUMBERS = {*_STATS, "seconds"}
+_AROUND = ("ViewExecutionError", "Text2SQLError")  # which db-ally puts around what went wrong
 _PIPED = 1_000_000  # columns where there is no terminal: nothing is cut there
 
 
 def list_lines(requests: Sequence[Request]) -> Iterator[str]:
-    """Yield a line for each request, and one below each that failed with what led to it."""
+    """Yield a line for each request, and one below each that failed with what went wrong."""
     header, *lines = map(_cut, table(_COLUMNS, [_cells(request) for request in requests]))
     yield click.style(header, dim=True)
     for request, line in zip(requests, lines, strict=True):
         yield click.style(line, fg=_COLORS.get(request.outcome))
-        for error in _errors(request.error)[-1:]:
+        errors = _errors(request.error)
+        for error in [each for each in errors if not each.startswith(_AROUND)][:1] or errors[-1:]:
             yield click.style(_cut(f"  {error}"), fg="red")
 
 
@@ -37,7 +39,7 @@ def _cells(request: Request) -> list[str]:
     started, today = request.started.astimezone(), datetime.now().date()
     when = f"{started:%H:%M:%S}" if started.date() == today else f"{started:%m-%d %H:%M}"
     used = ("" if count is None else str(count) for count in (request.calls, request.total_tokens))
-    about = request.collection, request.outcome, _seconds(request), *used, str(request.question or "")
+    about = _cut(request.collection, 4), request.outcome, _seconds(request), *used, str(request.question or "")
     return [when, request.request_id[:8], *about]
 
 
@@ -69,9 +71,10 @@ def _width(text: str) -> int:
     return sum((category(char) not in ("Mn", "Me")) + (east_asian_width(char) in "WF") for char in text)
 
 
-def _cut(line: str) -> str:
-    line = line.replace("\n", " ")
-    columns, widths = get_terminal_size((_PIPED, 0)).columns, [*accumulate(map(_width, line))]
+def _cut(line: str, parts: int = 1) -> str:
+    """Return `line` as far as there is room for it in one of so many parts of a line of the terminal."""
+    line = escape(line).replace("\n", " ")
+    columns, widths = get_terminal_size((_PIPED, 0)).columns // parts, [*accumulate(map(_width, line))]
     return line if not line or widths[-1] <= columns else f"{line[: bisect_right(widths, columns - 1)]}…"
 
 
@@ -79,7 +82,8 @@ def show_lines(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
     """Yield what there is to know of a request, with a bar for each event on its time line."""
     color = _COLORS.get(request.outcome, "green")
     yield click.style(f"{request.request_id}  {request.outcome}  {_seconds(request)}".rstrip(), fg=color)
-    yield from _field("Started", f"{request.started.astimezone():%Y-%m-%d %H:%M:%S %z} by {request.process}")
+    yield from _field("Started", f"{request.started.astimezone():%Y-%m-%d %H:%M:%S %z}")
+    yield from _field("Process", request.process)
     yield from _field("Collection", request.collection)
     yield from _field("Labels", ", ".join(f"{name}={value}" for name, value in (request.labels or {}).items()))
     yield from _field("Question", request.question)
@@ -91,7 +95,7 @@ def show_lines(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
         yield from _field("Model", f"{request.calls} calls, {failed} failed, {tokens} tokens")
     yield from _field("View", request.view)
     yield from _field("SQL", request.sql)
-    yield from _field("Rows", len(request.rows) if isinstance(request.rows, list) else request.rows)
+    yield from _field("Rows", request.row_count)
     yield from _field("Answer", request.answer)
 
 
@@ -106,16 +110,14 @@ def _time_line(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
     depth = 0
     for record in records:
         facts = record.facts()
-        if record.kind == "event_start":
+        number, name = facts.get("event_id"), facts.get("event")
+        if number and record.kind == "event_start":
             begin = max((datetime.fromisoformat(record.time) - request.started).total_seconds(), 0.0)
-            events[facts["event_id"]] = {
-                "begin": begin,
-                "name": f"{facts['event_id']:3} {'  ' * depth}{facts['event']}",
-            }
-            depth += facts["event"] == "FallbackEvent"
-        elif record.kind.startswith("event_") and facts.get("event_id") in events:
-            events[facts["event_id"]] |= facts
-            depth -= facts["event"] == "FallbackEvent"
+            events[number] = {"begin": begin, "name": f"{number:3} {'  ' * depth}{name}"}
+            depth += name == "FallbackEvent"
+        elif number in events:
+            events[number] |= facts
+            depth -= name == "FallbackEvent"
     ends = [event["begin"] + event.get("elapsed", 0) for event in events.values()]
     names = max([_width(event["name"]) for event in events.values()], default=0)
     for event in events.values():
@@ -142,7 +144,7 @@ def stats_lines(by: str, requests: Iterable[Request]) -> list[str]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     seconds: dict[str, array[float]] = defaultdict(lambda: array("d"))
     for each in requests:
-        name = str((getattr(each, by) if by in ("collection", "view") else (each.labels or {}).get(by)) or "")
+        name = str((getattr(each, by) if by in ("collection", "view") else (each.labels or {}).get(by)) or "(none)")
         counts[name].update(["requests", each.outcome])
         counts[name].update({"calls": each.calls or 0, "tokens": each.total_tokens or 0})
         if each.elapsed is not None:
