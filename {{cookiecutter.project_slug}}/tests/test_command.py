@@ -28,8 +28,8 @@ FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
 
 
 def run(*arguments: object, columns: int | None = 200, color: bool = False, **env: str) -> Result:
-    env |= {"COLUMNS": str(columns)} if columns else {}
-    return CliRunner(env=env).invoke(main, [str(each) for each in arguments], color=color, catch_exceptions=False)
+    width = {"COLUMNS": str(columns) if columns else None}
+    return CliRunner(env=env | width).invoke(main, [str(each) for each in arguments], color=color, catch_exceptions=False)
 
 
 async def down(conversation: str) -> str:
