@@ -28,8 +28,8 @@ FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
 
 
 def run(*arguments: object, columns: int | None = 200, color: bool = False, **env: str) -> Result:
-    width = {"COLUMNS": str(columns) if columns else None}
-    return CliRunner(env=env | width).invoke(main, [str(each) for each in arguments], color=color, catch_exceptions=False)
+    runner = CliRunner(env=env | {"COLUMNS": str(columns) if columns else None})
+    return runner.invoke(main, [str(each) for each in arguments], color=color, catch_exceptions=False)
 
 
 async def down(conversation: str) -> str:
