@@ -2,6 +2,7 @@
 
 import ntpath
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,3 +130,33 @@ def test_a_project_stays_when_nothing_can_be_said_about_it(tmp_path: Path) -> No
     subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *baking(tmp_path)], check=True)
 
     assert (tmp_path / "db-ally-file-handler" / "README.md").exists()
+
+
+WINDOWS = """
+import asyncio, os, sys
+
+import dbally
+
+for name in ("O_NOFOLLOW", "O_NONBLOCK", "fchmod", "fork", "getuid", "register_at_fork"):  # which Windows has not
+    delattr(os, name)
+os.O_BINARY = 0
+import ask
+
+asyncio.run(ask.main())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="takes away what POSIX has")
+def test_it_records_and_shows_without_what_windows_has_not(default_project: Path, tmp_path: Path) -> None:
+    paths = os.pathsep.join([str(default_project / "src"), str(default_project / "examples")])
+    console = {"PYTHONPATH": paths, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    env = {**os.environ, **console}
+    done = subprocess.run([sys.executable, "-c", WINDOWS], cwd=tmp_path, env={**env, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 0
+
+    for arguments, shown in (
+        (["list"], rb"Who works in Krak\xf3w\?"),
+        (["show", "-1"], rb"1 filter decision +=+ "),
+    ):
+        command = [sys.executable, "-m", "db_ally_file_handler", *arguments]
+        assert re.search(shown, subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True).stdout)

@@ -1,5 +1,6 @@
 """What the command shows, as lines for a terminal."""
 
+import sys
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -130,7 +131,8 @@ def _bar(event: Facts, whole: float, names: int) -> Iterator[str]:
     elapsed = event.get("elapsed")
     first = min(int(event["begin"] / whole * columns), columns - 1)
     length = max(1, min(round((whole if elapsed is None else elapsed) / whole * columns), columns - first))
-    bar = f"{' ' * first}{('╌' if elapsed is None else '━') * length}".ljust(columns)
+    ended, unended = "━╌" if sys.stdout.encoding.lower().startswith("utf") else "=-"
+    bar = f"{' ' * first}{(unended if elapsed is None else ended) * length}".ljust(columns)
     name = escape(event["name"]) + " " * (names - _width(event["name"]))
     took = "no end" if elapsed is None else show_seconds(elapsed)
     color = "yellow" if elapsed is None else "red" if "error" in event else "cyan"
