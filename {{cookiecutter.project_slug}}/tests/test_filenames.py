@@ -219,6 +219,9 @@ async def test_the_path_of_a_request_can_be_told(log_dir: Path) -> None:
     await ask(Recorder(records.append))
 
     assert LogFile(log_dir, "{collection}/x.log", "text").path_of(records[0]) == str(log_dir / "staff" / "x.log")
+    file = LogFile(log_dir, "{started_at:%Y%f}-{request_id}", "text")
+    file(records[0])
+    assert [file.path_of(records[0])] == [str(log_dir / name) for name in logs(log_dir)]
 
 
 def test_paths_are_absolute_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

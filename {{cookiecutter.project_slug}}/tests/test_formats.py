@@ -143,6 +143,20 @@ def test_text_shows_a_prompt_message_by_message() -> None:
     assert body_of({"prompt": [*messages, {"role": "neither"}]})[0] == "  Prompt:"
 
 
+def test_text_tells_an_answer_once_and_tokens_in_a_line() -> None:
+    data = {"response": "Ann does.", "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert body_of(data) == ["  Response: Ann does.", "  Tokens: 1 prompt, 2 completion, 3 total"]
+    for step in ("answer", "explanation"):  # the end of the request tells what it was
+        lines = format_text(record_of(data, step=step)).splitlines()[1:]
+        assert [line[8:] for line in lines] == ["   Tokens: 1 prompt, 2 completion, 3 total"]
+
+
+def test_text_has_a_name_in_one_line() -> None:
+    assert body_of({"a\nb": 1, "deep": {"c\nd": 2, "sql": "SELECT 1"}}) == [
+        *("  A\\nb: 1", "  Deep c\\nd: 2", "  Deep SQL: SELECT 1")
+    ]
+
+
 def test_text_shows_as_json_what_is_nested_deeply_and_nothing_where_nothing_is() -> None:
     nested: Plain = {"a": {"b": {"c": "\x1b\n"}, "nothing": {}, "none": None, "no rows": [], "no text": ""}}
 

@@ -89,7 +89,8 @@ async def test_while_records_are_lost_a_warning_a_minute_says_how_many(
         await ask(handler)
         clock.now += 20
     del handler
-    assert counts(caplog.messages)[4:] == [("works", 40)]
+    assert caplog.messages[4:] == ["Recording works again; records lost in all: 40"]
+    assert {record.name for record in caplog.records} == {Recorder.__module__.replace("recorder", "losses")}
 
 
 async def test_an_error_without_words_is_named(caplog: pytest.LogCaptureFixture) -> None:

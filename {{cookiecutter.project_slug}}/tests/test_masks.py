@@ -137,6 +137,27 @@ async def test_what_is_switched_off_is_in_no_byte_of_any_file(
     assert [field for field in SECRETS[withheld] if canary(field).encode() in everything] == []
 
 
+async def test_what_a_mask_returns_is_what_is_recorded() -> None:
+    records: list[Record] = []
+    await tell(Recorder(records.append, mask=hide_addresses), "to ann@example.com", fails=True)
+    masked = "to [address]"
+
+    assert records[0].data == {"collection_name": masked, "question": masked}
+    assert records[-1].labels["user"] == masked
+    assert records[-1].labels["nested"] == {masked: [masked]}
+    assert records[-1].error
+    assert (records[-1].error["message"], records[-1].collection) == (masked, masked)
+
+
+async def test_errors_are_told_where_prompts_alone_are_withheld() -> None:
+    records: list[Record] = []
+    await tell(Recorder(records.append, record_prompts=False), "why", fails=True)
+
+    assert records[1].data == {"type": "Prompt", "prompt": "[withheld]"}
+    assert records[-1].error
+    assert (records[-1].error["message"], records[0].data) == ("why", {"collection_name": "why", "question": "why"})
+
+
 async def test_what_a_field_of_an_event_holds_can_be_declared_at_any_time() -> None:
     class LookupEvent(Event):
         """An event of the application."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
@@ -130,6 +131,17 @@ async def test_where_it_could_have_no_effect_it_says_so(make: MakeCollection) ->
         failing = dependency()
         await asyncio.to_thread(next, failing)
         await asyncio.to_thread(failing.throw, KeyError())
+
+
+async def test_where_it_had_an_effect_it_may_be_left_in_another_context(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    block, context = recording(user="ann"), contextvars.copy_context()
+    context.run(block.__enter__)
+    await asyncio.create_task(make().ask("Who?"), context=context)
+    block.__exit__(None, None, None)
+
+    assert records[0].labels == {"user": "ann"}
 
 
 async def test_an_asynchronous_dependency_works(make: MakeCollection, records: list[Record]) -> None:
