@@ -70,7 +70,7 @@ FILES = {
     *("tests/test_handler_contract.py", "tests/test_losses.py", "tests/test_processes.py", "tests/test_sinks.py"),
     *("tests/test_recording.py", "tests/test_story.py", "tests/test_masks.py", "tests/test_tutorial.py"),
     *("tests/test_command.py", "tests/test_pruning.py", "tests/test_reading.py", "requests.svg"),
-    *("tests/test_disk_failures.py", "tests/test_errors.py"),
+    *("tests/test_disk_failures.py", "tests/test_errors.py", "tests/test_screens.py"),
 }
 MODULES = {
     *("__init__.py", "py.typed", "blocks.py", "contexts.py", "errors.py", "filenames.py", "formats.py", "handler.py"),

@@ -1,0 +1,147 @@
+"""What the command shows, character by character."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from click import style
+
+from {{ cookiecutter.package_name }}.reading import Request
+from {{ cookiecutter.package_name }}.reading.parsing import LogRecord, parse_line
+from {{ cookiecutter.package_name }}.reading.screens import list_lines, show_lines, stats_lines
+
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CAUSE = {"type": "LLMStatusError", "message": "Rate\nlimit"}
+ERROR = {"type": "ViewExecutionError", "message": "view", "causes": [CAUSE, {"type": "OSError", "message": ""}]}
+OK = Request(
+    request_id="0" * 32,
+    started=STARTED,
+    outcome="ok",
+    elapsed=4.0,
+    collection="staff",
+    question="Who?",
+    labels={"user": "ann", "tier": 1},
+    process="host:1",
+    view="StaffView",
+    sql="SELECT\n1",
+    rows=[],
+    row_count=0,
+    answer="Ann.",
+    calls=2,
+    total_tokens=30,
+    path="",
+    written=0.0,
+)
+FAILED = replace(
+    OK, request_id="1" * 32, outcome="failed", error=ERROR, failed_calls=1, view=None, sql=None, answer=None
+)
+LATE = replace(FAILED, request_id="2" * 32, error=None, calls=None, total_tokens=None)
+OPEN = replace(LATE, request_id="3" * 32, outcome="unfinished", elapsed=None, labels=None, question=None)
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
+    if os.name == "posix":
+        time.tzset()
+    yield
+    monkeypatch.undo()
+    if os.name == "posix":
+        time.tzset()
+
+
+def shown(lines: Iterable[str]) -> list[str]:
+    """Return the lines, without the end of a style where none has begun."""
+    return [
+        line if line.startswith(("\x1b", "  1", "  2", "  3", "  4")) else line.removesuffix("\x1b[0m")
+        for line in lines
+    ]
+
+
+def record(seconds: float, kind: str, event_id: int, event: str, **more: Any) -> LogRecord:
+    moment = f"{STARTED + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}"
+    row = {"time": moment, "request_id": "0" * 32, "kind": kind, "event_id": event_id, "event": event, **more}
+    found = parse_line(json.dumps(row).encode() + b"\n")
+    assert found
+    return found
+
+
+def test_list() -> None:
+    today = replace(OK, started=datetime.now(UTC).replace(hour=0, minute=0, second=7), question="日" * 40)
+    assert shown(list_lines([OK, FAILED, LATE, OPEN, today])) == [
+        style("started     id       collection outcome    seconds calls tokens question", dim=True),
+        "01-02 03:04 00000000 staff      ok           4.000     2     30 Who?",
+        style("01-02 03:04 11111111 staff      failed       4.000     2     30 Who?", fg="red"),
+        style("  LLMStatusError: Rate limit", fg="red"),
+        style("01-02 03:04 22222222 staff      failed      <4.000              Who?", fg="red"),
+        style("01-02 03:04 33333333 staff      unfinished", fg="yellow"),
+        "00:00:07    00000000 staff      ok           4.000     2     30 日日日日日日日…",
+    ]
+    assert shown(list_lines([replace(FAILED, error={**ERROR, "causes": []})]))[-1] == style(
+        "  ViewExecutionError: view", fg="red"
+    )
+
+
+def test_show() -> None:
+    records = [
+        record(0, "event_start", 1, "LLMEvent", step="filters"),
+        record(1, "event_start", 2, "FallbackEvent"),
+        record(2, "event_start", 3, "LLMEvent"),
+        record(2.004, "event_failed", 3, "LLMEvent", elapsed=0.004, error=ERROR),
+        record(3, "event_end", 2, "FallbackEvent", elapsed=2),
+        record(3, "event_end", 1, "LLMEvent", step="filters", elapsed=3),
+        record(3.5, "event_start", 4, "CacheEvent"),
+    ]
+    assert shown(show_lines(OK, records)) == [
+        style("0" * 32 + "  ok  4.000", fg="green"),
+        "  Started     2026-01-02 03:04:05 +0000",
+        "  Process     host:1",
+        "  Collection  staff",
+        "  Labels      user=ann, tier=1",
+        "  Question    Who?",
+        "",
+        f"  1 filters        {style('━' * 37 + ' ' * 12, fg='cyan')}     3.000 s",
+        f"  2 FallbackEvent  {style(' ' * 12 + '━' * 24 + ' ' * 13, fg='cyan')}     2.000 s",
+        f"  3   LLMEvent     {style(' ' * 24 + '━' + ' ' * 24, fg='red')}  0.004000 s",
+        *(
+            style(f"      {line}", fg="red")
+            for line in ("ViewExecutionError: view", "LLMStatusError: Rate limit", "OSError")
+        ),
+        f"  4 CacheEvent     {style(' ' * 42 + '╌' * 7, fg='yellow')}      no end",
+        "",
+        "  Model       2 calls, 0 failed, 30 tokens",
+        "  View        StaffView",
+        "  SQL         SELECT\n              1",
+        "  Rows        0",
+        "  Answer      Ann.",
+    ]
+
+
+def test_show_of_what_failed() -> None:
+    assert shown(show_lines(FAILED, []))[5:] == [
+        *("  Question    Who?", "", ""),
+        style("  Error       ViewExecutionError: view", fg="red"),
+        style("  Caused by   LLMStatusError: Rate\n              limit", fg="red"),
+        style("  Caused by   OSError", fg="red"),
+        *("  Model       2 calls, 1 failed, 30 tokens", "  Rows        0"),
+    ]
+    assert shown(show_lines(OPEN, []))[0] == style("3" * 32 + "  unfinished", fg="yellow")
+
+
+def test_stats() -> None:
+    requests = [replace(OK, elapsed=number / 100) for number in range(1, 101)]
+    assert stats_lines("collection", [*requests, FAILED, OPEN, replace(OPEN, collection="empty")]) == [
+        "collection requests failed unfinished   p50   p95 calls tokens",
+        "empty             1      0          1                 0      0",
+        "staff           102      1          1 0.510 0.960   202   3030",
+    ]
+    assert stats_lines("tier", [OK, OPEN])[1:] == [
+        "(none)        1      0          1                 0      0",
+        "1             1      0          0 4.000 4.000     2     30",
+    ]
