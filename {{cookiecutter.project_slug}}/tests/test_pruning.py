@@ -237,9 +237,9 @@ async def test_prune_says_what_it_does(log_dir: Path) -> None:
 
 
 async def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
-    await make_file(log_dir, "all.jsonl", 90 * DAY)
+    await make_file(log_dir, "a b", 90 * DAY)
     assert run(log_dir, "--older-than", "30d")[0] == "remove 0 files of 0 bytes"
-    assert run(log_dir, "--older-than", "30d", "--pattern", "all.jsonl")[0] == f"remove {log_dir / 'all.jsonl'}"
+    assert run(log_dir, "--older-than", "30d", "--pattern", "a b")[0] == f"remove {log_dir / 'a b'}"
     assert "filename_pattern '../x': each part" in run(log_dir, "--older-than", "30d", "--pattern", "../x")[-1]
 
 

@@ -103,7 +103,7 @@ async def test_what_is_no_record_is_passed_over(log_format: str, log_dir: Path) 
     (log_dir / "broken.gz").write_bytes(gzip.compress(whole)[:60])
     (log_dir / "foreign.gz").write_bytes(b"no gzip")
     (log_dir / "foreign.bin").write_bytes(bytes(range(256)) * 100)
-    (log_dir / "foreign.jsonl").write_text('{"time": "now"}\n[]\n{"time":"2026-11-25T10:00:00Z",\n')
+    (log_dir / "foreign.jsonl").write_text('{"time": "now"}\n[]\n{"time":"2026-11-25T10:00:00Z",\n', "utf-8")
     (log_dir / "empty").touch()
     (log_dir / "link").symlink_to("all")
     broken = b'{"time":"2026-11-25T10:00:00.000000Z","request_id":"' + b"0" * 32 + b'","kind":"request_start","da\n'
