@@ -96,7 +96,8 @@ class PlainCopy:
 
 def _holdable(text: str) -> str:
     try:
-        is_holdable = b"\0" not in text.encode()  # which is faster than to search
+        text.encode("utf-16-le")  # what cannot be encoded is found faster than by a search, or in UTF-8
+        is_holdable = "\0" not in text
     except UnicodeEncodeError:
         is_holdable = False
     return text if is_holdable else _UNHOLDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
