@@ -14,8 +14,6 @@ from dbally.collection.collection import Collection
 from sqlalchemy import Engine
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
-from {{ cookiecutter.package_name }}.recorder import Recorder
-from {{ cookiecutter.package_name }}.records import Record
 
 MakeHandler = Callable[..., EventHandler[Any, Any]]
 ReadRecords = Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -68,15 +66,3 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def make_collection(engine: Engine) -> Callable[..., Collection]:
     """Make a collection: `make_collection(*handlers, name=..., reply=...)`."""
     return lambda *handlers, **options: application.make_collection(engine, *handlers, **options)
-
-
-@pytest.fixture
-def records() -> list[Record]:
-    """Return a list, for the records of `make`."""
-    return []
-
-
-@pytest.fixture
-def make(records: list[Record], make_collection: Callable[..., Collection]) -> Callable[..., Collection]:
-    """Make a collection whose records go into the list of that name."""
-    return lambda **options: make_collection(Recorder(records.append), **options)

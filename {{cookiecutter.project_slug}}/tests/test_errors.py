@@ -20,6 +20,17 @@ from {{ cookiecutter.package_name }}.records import Record
 MakeCollection = Callable[..., Collection]
 
 
+@pytest.fixture
+def records() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def make(records: list[Record], make_collection: MakeCollection) -> MakeCollection:
+    """Make a collection whose records go into the list."""
+    return lambda **options: make_collection(Recorder(records.append), **options)
+
+
 async def away(conversation: str) -> str:
     raise ConnectionError("the model is away")
 

@@ -12,9 +12,21 @@ from application import StaffView
 from dbally.collection.collection import Collection
 
 from {{ cookiecutter.package_name }}.blocks import recording, unrecorded
+from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record
 
 MakeCollection = Callable[..., Collection]
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def make(records: list[Record], make_collection: MakeCollection) -> MakeCollection:
+    """Make a collection whose records go into the list."""
+    return lambda **options: make_collection(Recorder(records.append), **options)
 
 
 async def away(conversation: str) -> str:
