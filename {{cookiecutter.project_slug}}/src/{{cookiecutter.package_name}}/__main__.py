@@ -74,10 +74,10 @@ _paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
 @click.option("-q", "--question", metavar="TEXT", default="", help="Those with a text in their question.")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Those with a label.")
 @click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 1h.")
-@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("-n", "most", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a request, with all that is known of it.")
 def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any) -> None:
-    """List the newest requests, newest last: when, id, collection, outcome, seconds, calls, tokens, question."""
+    """List the newest requests. The newest is last: when, id, collection, outcome, seconds, calls, tokens, question."""
     found = newest(*_given(paths), most=most, since=time.time() - since, is_wanted=_filter(**wanted))
     if as_json:
         for request in found:
@@ -91,7 +91,7 @@ def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool
 @_paths
 @click.option("--text", "as_text", is_flag=True, help="All its records, as the text format has them.")
 def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
-    """Show one request: by its id, or the first digits of it; -1 is the newest, -2 the one before it."""
+    """Show one request. Its ID is as many of the first digits as tell it; -1 is the newest, -2 the one before it."""
     request = _find(request_id, _given(paths))
     own = [record for record in records(request.path) if request.request_id.startswith(record.request_id)]
     lines = (record.text().rstrip("\n") for record in own) if as_text else show_lines(request, own)
@@ -103,7 +103,7 @@ def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
 @click.option("--by", default="collection", show_default=True, help="collection, view, or the name of a label.")
 @click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 7d.")
 def stats(paths: tuple[str, ...], by: str, since: float) -> None:
-    """Count requests, failures, calls and tokens; p50 and p95 are seconds, of requests that ended or failed."""
+    """Count requests and what they used. The columns p50 and p95 are seconds of those that ended or failed."""
     found = (each for each in requests(*_given(paths)) if each.started.timestamp() >= time.time() - since)
     click.echo("\n".join(stats_lines(by, found)))
 
@@ -116,7 +116,7 @@ def stats(paths: tuple[str, ...], by: str, since: float) -> None:
 @click.option("--pattern", default=FILENAME_PATTERN, show_default=True, help="What the handler calls its files.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: float | None) -> None:
-    """Remove and compress old files that the handler can have made, and say which; others stay."""
+    """Remove and compress old files. Those that the handler cannot have made stay."""
     if not any(limit is not None for limit in limits.values()):
         raise click.UsageError("say --older-than, --max-bytes or --gzip-after; for example --older-than 30d")
     done: Counter[str] = Counter()
