@@ -74,7 +74,7 @@ _paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
 @click.option("-q", "--question", metavar="TEXT", default="", help="Those with a text in their question.")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Those with a label.")
 @click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 1h.")
-@click.option("-n", "most", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="How many at most.")
+@click.option("-n", "most", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a request, with all that is known of it.")
 def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any) -> None:
     """List the newest requests. The newest is last: when, id, collection, outcome, seconds, calls, tokens, question."""
