@@ -45,7 +45,7 @@ _MODULES = """
 """
 # Python's standard library on 3.11 to 3.14, but for what is in it on the Python that cookiecutter runs on.
 _STANDARD_LIBRARY = """
-    aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp lib2to3 mailcap
+    _wmi aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr imp lib2to3 mailcap
     msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib
 """
 _TEMPLATE_SYNTAX = re.compile(r"\{[{%#]")
