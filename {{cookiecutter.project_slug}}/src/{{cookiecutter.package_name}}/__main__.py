@@ -78,12 +78,13 @@ _paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a request, with all that is known of it.")
 def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any) -> None:
     """List the newest requests. The newest is last: when, id, collection, outcome, seconds, calls, tokens, question."""
-    found = newest(*_given(paths), most=most, since=time.time() - since, is_wanted=_filter(**wanted))
+    paths = _given(paths)
+    found = newest(*paths, most=most, since=time.time() - since, is_wanted=_filter(**wanted))
     if as_json:
         for request in found:
             click.echo(escape(json.dumps(asdict(request), default=lambda time: time.isoformat(), ensure_ascii=False)))
     else:
-        click.echo("\n".join(list_lines(found)) if found else _NOTHING.format(" ".join(_given(paths))))
+        click.echo("\n".join(list_lines(found)) if found else _NOTHING.format(" ".join(paths)))
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -104,7 +105,8 @@ def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
 @click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 7d.")
 def stats(paths: tuple[str, ...], by: str, since: float) -> None:
     """Count requests and what they used. The columns p50 and p95 are seconds of those that ended or failed."""
-    found = (each for each in requests(*_given(paths)) if each.started.timestamp() >= time.time() - since)
+    start = time.time() - since
+    found = (each for each in requests(*_given(paths)) if each.started.timestamp() >= start)
     click.echo("\n".join(stats_lines(by, found)))
 
 

@@ -26,7 +26,7 @@ def with_causes(error: BaseException, also_suppressed: bool = False, before: int
     waiting = [error]
     while waiting:
         error = waiting.pop()
-        if id(error) not in (before, *found):
+        if id(error) != before and id(error) not in found:
             found[id(error)] = error
             chained = error.__cause__ or (
                 error.__context__ if also_suppressed or not error.__suppress_context__ else None

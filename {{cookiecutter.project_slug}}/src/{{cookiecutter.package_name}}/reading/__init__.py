@@ -149,7 +149,8 @@ def find_files(*paths: StrPath) -> list[Found]:
 
 def _entries(path: str) -> Iterator[Found]:
     if not os.path.isdir(path):
-        yield Found(os.stat(path).st_mtime, os.stat(path).st_size, path)
+        status = os.stat(path)
+        yield Found(status.st_mtime, status.st_size, path)
         return
     with os.scandir(path) as entries:
         for entry in entries:
@@ -167,12 +168,16 @@ def records(path: StrPath) -> Iterator[LogRecord]:
     for line in _lines(os.fspath(path)):
         if found := parse_line(line):
             if record:
-                yield record._replace(raw=b"".join([record.raw, *lines])) if lines else record
+                yield _whole(record, lines)
             record, lines = found, []
         elif record and not line.startswith(b"{") and line.startswith(record.raw[:9]):
             lines.append(line)
     if record:
-        yield record._replace(raw=b"".join([record.raw, *lines]))
+        yield _whole(record, lines)
+
+
+def _whole(record: LogRecord, lines: list[bytes]) -> LogRecord:
+    return record._replace(raw=b"".join([record.raw, *lines])) if lines else record
 
 
 def _lines(path: str) -> Iterator[bytes]:

@@ -56,7 +56,7 @@ def prune(
 
 
 def _name(path: str, log: LogFile) -> str:
-    return os.path.relpath(path, log.log_dir).replace(os.sep, "/")
+    return path.removeprefix(log.log_dir).replace(os.sep, "/").lstrip("/")
 
 
 def _expression(pattern: str) -> str:

@@ -51,12 +51,12 @@ def _seconds(request: Request) -> str:
 
 def _errors(error: Facts | None) -> list[str]:
     errors = [error, *error.get("causes", [])] if error else []
-    return [escape(": ".join(filter(None, (each["type"], each["message"])))) for each in errors]
+    return [": ".join(filter(None, (each["type"], each["message"]))) for each in errors]
 
 
 def table(header: list[str], rows: Sequence[list[str]]) -> list[str]:
     """Return a header and rows as lines of aligned columns, numbers to the right."""
-    cells = [[escape(cell).replace("\n", " ") for cell in row] for row in (header, *rows)]
+    cells = [[_in_one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     aligned = [[_align(*cell) for cell in zip(header, row, widths, strict=True)] for row in cells]
     return [" ".join(row).rstrip() for row in aligned]
@@ -67,6 +67,10 @@ def _align(name: str, cell: str, width: int) -> str:
     return gap + cell if name in _NUMBERS else cell + gap
 
 
+def _in_one_line(text: str) -> str:
+    return escape(text).replace("\n", " ")
+
+
 def _width(text: str) -> int:
     """Return how many columns of a terminal `text` takes."""
     return sum((category(char) not in ("Mn", "Me")) + (east_asian_width(char) in "WF") for char in text)
@@ -74,7 +78,7 @@ def _width(text: str) -> int:
 
 def _cut(line: str, parts: int = 1) -> str:
     """Return `line` as far as there is room for it in one of so many parts of a line of the terminal."""
-    line = escape(line).replace("\n", " ")
+    line = _in_one_line(line)
     columns, widths = get_terminal_size((_PIPED, 0)).columns // parts, [*accumulate(map(_width, line))]
     return line if not line or widths[-1] <= columns else f"{line[: bisect_right(widths, columns - 1)]}…"
 
