@@ -17,6 +17,9 @@ from dbally.views.base import BaseView, IndexLocation
 from scripted_llm import Reply, ScriptedLLM
 from sqlalchemy import Column, Engine, MetaData, Select, String, Table
 
+from {{ cookiecutter.package_name }}.recorder import Recorder
+from {{ cookiecutter.package_name }}.records import Record
+
 STAFF = Table("staff", MetaData(), Column("name", String), Column("city", String))
 ROWS = [{"name": "Ann", "city": "Kraków"}, {"name": "Bob", "city": "Łódź"}]
 
@@ -80,6 +83,16 @@ def say(iql: str = 'lives_in("kraków")', answer: str = "Ann does.") -> Reply:
         return iql if "You MUST use only these methods" in conversation else answer
 
     return reply
+
+
+async def away(conversation: str) -> str:
+    """Say nothing: this model cannot be reached."""
+    raise ConnectionError("the model is away")
+
+
+def into(records: list[Record]) -> Recorder:
+    """Return a handler whose records go into a list."""
+    return Recorder(records.append)
 
 
 def make_collection(

@@ -66,3 +66,15 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def make_collection(engine: Engine) -> Callable[..., Collection]:
     """Make a collection: `make_collection(*handlers, name=..., reply=...)`."""
     return lambda *handlers, **options: application.make_collection(engine, *handlers, **options)
+
+
+@pytest.fixture
+def records() -> list[Any]:
+    """Return a list, for the records of `make`."""
+    return []
+
+
+@pytest.fixture
+def make(records: list[Any], make_collection: Callable[..., Collection]) -> Callable[..., Collection]:
+    """Make a collection whose records go into the list of that name."""
+    return lambda **options: make_collection(application.into(records), **options)

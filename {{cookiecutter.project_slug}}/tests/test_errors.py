@@ -7,32 +7,16 @@ from typing import Any
 
 import dbally
 import pytest
-from application import StaffView, say
+from application import StaffView, away, into, say
 from dbally import decorators
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestStart
 from dbally.collection.collection import Collection
 
 from {{ cookiecutter.package_name }}.blocks import recording
-from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record
 
 MakeCollection = Callable[..., Collection]
-
-
-@pytest.fixture
-def records() -> list[Record]:
-    return []
-
-
-@pytest.fixture
-def make(records: list[Record], make_collection: MakeCollection) -> MakeCollection:
-    """Make a collection whose records go into the list."""
-    return lambda **options: make_collection(Recorder(records.append), **options)
-
-
-async def away(conversation: str) -> str:
-    raise ConnectionError("the model is away")
 
 
 async def slow(conversation: str) -> str:
@@ -115,7 +99,7 @@ async def test_an_ask_inside_a_filter_of_another_has_its_error_and_so_has_the_ot
 
 
 async def test_an_exception_that_did_not_unwind_an_event_is_not_blamed_on_it(records: list[Record]) -> None:
-    tracker = EventTracker.initialize_with_handlers([Recorder(records.append)])
+    tracker = EventTracker.initialize_with_handlers([into(records)])
     await tracker.request_start(RequestStart("staff", "Who?"))
     span: Any = tracker.track_event(LLMEvent("prompt", "Prompt"))
     await span.__aenter__()

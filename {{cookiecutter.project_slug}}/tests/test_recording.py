@@ -8,38 +8,13 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
-from application import StaffView
+from application import StaffView, away
 from dbally.collection.collection import Collection
 
 from {{ cookiecutter.package_name }}.blocks import recording, unrecorded
-from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record
 
 MakeCollection = Callable[..., Collection]
-
-
-@pytest.fixture
-def records() -> list[Record]:
-    return []
-
-
-@pytest.fixture
-def make(records: list[Record], make_collection: MakeCollection) -> MakeCollection:
-    """Make a collection whose records go into the list."""
-    return lambda **options: make_collection(Recorder(records.append), **options)
-
-
-async def away(conversation: str) -> str:
-    raise ConnectionError("the model is away")
-
-
-def last_errors(records: list[Record]) -> dict[str, str | None]:
-    """Return the type of each failed request's error, by its question."""
-    failed = [record for record in records if record.kind == "request_failed"]
-    return {
-        str((record.summary or {})["question"]): str(record.error["type"]) if record.error else None
-        for record in failed
-    }
 
 
 async def test_labels_are_those_of_all_blocks_around_and_the_id_is_handed_back(

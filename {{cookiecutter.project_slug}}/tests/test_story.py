@@ -28,11 +28,6 @@ from {{ cookiecutter.package_name }}.records import Record, step_of
 MakeCollection = Callable[..., Collection]
 
 
-@pytest.fixture
-def records() -> list[Record]:
-    return []
-
-
 async def fail(collection: Collection) -> None:
     with contextlib.suppress(Exception), recording(user="ann"):
         await collection.ask("Who?", return_natural_response=True)
