@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 
-from .project import Project
+from .project import Project, run
 
 FILES = 100_000
 BYTES = 1_000_000_000
@@ -27,9 +27,7 @@ asyncio.run(ask.main())
 def ask(project: Path, folder: Path, log_format: str) -> list[str]:
     """Return what is in each file that the example records."""
     folder.mkdir()
-    env = {**os.environ, "PYTHONPATH": f"{project / 'src'}{os.pathsep}{project / 'examples'}"}
-    code = ASK.format(log_format)
-    subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, check=True, capture_output=True)
+    run(project, folder, "-c", ASK.format(log_format))
     return [path.read_text("utf-8") for path in sorted((folder / "logs").iterdir())]
 
 
@@ -81,12 +79,12 @@ def measure(command: list[str], env: dict[str, str]) -> tuple[float, int]:
 
 def cases(project: Path, files: Path, file: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield what is measured."""
-    run = [sys.executable, "-m", "db_ally_file_handler"]
+    command = [sys.executable, "-m", "db_ally_file_handler"]
     yield "import dbally", [sys.executable, "-c", "import dbally"]
-    yield f"list, {FILES:,} files", [*run, "list", str(files)]
-    yield f"show -1, {FILES:,} files", [*run, "show", "-1", str(files)]
-    yield "list, 1 GB", [*run, "list", str(file)]
-    yield "stats, 1 GB", [*run, "stats", str(file)]
+    yield f"list, {FILES:,} files", [*command, "list", str(files)]
+    yield f"show -1, {FILES:,} files", [*command, "show", "-1", str(files)]
+    yield "list, 1 GB", [*command, "list", str(file)]
+    yield "stats, 1 GB", [*command, "stats", str(file)]
     if jq := shutil.which("jq"):
         query = 'reduce inputs as $r ({}; if $r.kind == "request_end" then .[$r.summary.collection] += 1 else . end)'
         yield "jq: ends by collection, 1 GB", [jq, "-n", query, str(file)]

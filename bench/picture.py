@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from io import StringIO
@@ -14,10 +13,11 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-TEMPLATE = Path(__file__).parent.parent
+from .project import ROOT, run
+
 PICTURES = {
-    "journey": [TEMPLATE / "docs" / "journey.svg"],
-    "requests": [TEMPLATE / "docs" / "requests.svg", TEMPLATE / "{{cookiecutter.project_slug}}" / "requests.svg"],
+    "journey": [ROOT / "docs" / "journey.svg"],
+    "requests": [ROOT / "docs" / "requests.svg", ROOT / "{{cookiecutter.project_slug}}" / "requests.svg"],
 }
 COLUMNS = 92
 
@@ -44,7 +44,7 @@ command.main(sys.argv[1:], color=True, standalone_mode=False)
 
 def journey(folder: Path) -> tuple[str, str]:
     """Return what a terminal shows of the way to a first log, and of what the command prints then."""
-    command = ["-m", "cookiecutter", "--accept-hooks", "yes", str(TEMPLATE)]
+    command = ["-m", "cookiecutter", "--accept-hooks", "yes", str(ROOT)]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "TZ": "UTC"}
     terminal: Any = pexpect.spawn(
         sys.executable, command, cwd=str(folder), env=env, dimensions=(60, COLUMNS), encoding="utf-8", timeout=30
@@ -57,7 +57,7 @@ def journey(folder: Path) -> tuple[str, str]:
     terminal.expect(pexpect.EOF)
     screen += terminal.before
     project = folder / "db-ally-file-handler"
-    asked = _run(project, env, "-c", ASK)
+    asked = run(project, project, "-c", ASK, env=env)
     log = sorted((project / "logs").iterdir())[0]
     headlines = "".join(line for line in log.read_text("utf-8").splitlines(True) if line[8:11] != " | ")
     shown = (
@@ -71,17 +71,8 @@ def journey(folder: Path) -> tuple[str, str]:
     requests = ""
     for arguments in ([], ["show", "-1"], ["show", "-3"]):
         requests += _prompt(" ".join(["python -m db_ally_file_handler", *arguments]))
-        requests += _run(project, env, "-c", COMMAND, *arguments)
+        requests += run(project, project, "-c", COMMAND, *arguments, env=env)
     return shown, requests
-
-
-def _run(project: Path, env: dict[str, str], *arguments: str) -> str:
-    paths = os.pathsep.join(["src", "examples"])
-    command = [sys.executable, *arguments]
-    done = subprocess.run(
-        command, cwd=project, env={**env, "PYTHONPATH": paths}, check=True, capture_output=True, encoding="utf-8"
-    )
-    return done.stdout
 
 
 def _prompt(command: str) -> str:

@@ -3,12 +3,13 @@
 import importlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def on_disk() -> Iterator[Path]:
         with suppress(FileNotFoundError):
             subprocess.run(["chattr", "+T", folder], stderr=subprocess.DEVNULL)
         yield Path(folder)
+
+
+def run(project: Path, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Return what Python prints that runs in `folder`, and can import what a project and its examples have."""
+    paths = os.pathsep.join([str(project / "src"), str(project / "examples")])
+    command, variables = [sys.executable, *arguments], {**os.environ, **(env or {}), "PYTHONPATH": paths}
+    done = subprocess.run(command, cwd=folder, env=variables, check=True, capture_output=True, encoding="utf-8")
+    return done.stdout
 
 
 class Project:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from bake import bake
+from otlp import CONVENTIONS, ERROR, Backend, plain
 from pages import Application, blocks
 from servers import free_port, start_collector, wait_until
 from test_index import lines_of_code
-from test_opentelemetry import CONVENTIONS, ERROR, Backend, plain
 
 PAGE = blocks("viewers.md")
 FORMATS = json.loads(PAGE["dbally.json"])
@@ -274,10 +274,8 @@ def test_datasette_and_sqlite_utils_show_the_answers(folder: Path) -> None:
 
 @pytest.fixture
 def backend() -> Iterator[Backend]:
-    backend = Backend()
-    yield backend
-    backend.server.shutdown()
-    backend.server.server_close()
+    with Backend() as backend:
+        yield backend
 
 
 @pytest.fixture
