@@ -12,7 +12,7 @@ from statistics import quantiles
 
 import pytest
 import s3fs
-from pages import Application, bake_page, blocks, run_code
+from pages import HOSTILE_REQUESTS, Application, ask_hostile, bake_page, blocks, run_code
 from servers import Server, free_port, start_s3
 
 PAGE = blocks("reading.md")
@@ -68,7 +68,7 @@ def ask(folder: Path, script: str, *queries: str, **env: str) -> list[Table]:
     done = subprocess.run(command, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     tables: list[Table] = []
-    for line in done.stdout.splitlines():
+    for line in done.stdout.split("\n"):
         if line.startswith("┌"):
             tables.append([])
         elif line.startswith("│"):
@@ -212,3 +212,15 @@ def cluster(env: dict[str, str]) -> Iterator[str]:
     yield address
     worker.stop()
     scheduler.stop()
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["bounded", "unbounded"])
+@pytest.mark.parametrize("script", ["ask.py", "many.py"])
+def test_no_text_keeps_a_reader_from_the_records(script: str, bound: bool, folder: Path, tmp_path: Path) -> None:
+    project = bake_page(tmp_path / "hostile", "object-store.md")
+    ask_hostile(project, f"from db_ally_file_handler import Recorder\n{WRITE}", bound=bound)
+    (project / "logs").rename(folder / "logs")
+
+    (collections,) = ask(folder, script, "collections.sql")
+    assert sum(int(row[1]) for row in collections) == HOSTILE_REQUESTS
+    assert sum(int(row[2]) for row in collections) == 1
