@@ -62,7 +62,15 @@ def main(ctx: click.Context) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # some consoles cannot spell it all
 
 
-_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
+def _given(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    paths = paths or (LogFile().log_dir,)
+    if not os.path.exists(paths[0]):
+        click.echo(_NOTHING.format(paths[0]))
+        ctx.exit()
+    return paths
+
+
+_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True), callback=_given)
 
 
 @main.command("list")
@@ -78,7 +86,6 @@ _paths = click.argument("paths", nargs=-1, type=click.Path(exists=True))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a request, with all that is known of it.")
 def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any) -> None:
     """List the newest requests. The newest is last: when, id, collection, outcome, seconds, calls, tokens, question."""
-    paths = _given(paths)
     found = newest(*paths, most=most, since=time.time() - since, is_wanted=_filter(**wanted))
     if as_json:
         for request in found:
@@ -93,7 +100,7 @@ def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool
 @click.option("--text", "as_text", is_flag=True, help="All its records, as the text format has them.")
 def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
     """Show one request. Its ID is as many of the first digits as tell it; -1 is the newest, -2 the one before it."""
-    request = _find(request_id, _given(paths))
+    request = _find(request_id, paths)
     own = [record for record in records(request.path) if request.request_id.startswith(record.request_id)]
     lines = (record.text().rstrip("\n") for record in own) if as_text else show_lines(request, own)
     click.echo("\n".join(lines))
@@ -106,7 +113,7 @@ def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
 def stats(paths: tuple[str, ...], by: str, since: float) -> None:
     """Count requests and what they used. The columns p50 and p95 are seconds of those that ended or failed."""
     start = time.time() - since
-    found = (each for each in requests(*_given(paths)) if each.started.timestamp() >= start)
+    found = (each for each in requests(*paths) if each.started.timestamp() >= start)
     click.echo("\n".join(stats_lines(by, found)))
 
 
@@ -139,14 +146,6 @@ def _filter(failed: bool, unfinished: bool, slow: float, collection: str, questi
         and question.casefold() in str(request.question).casefold()
         and all(str((request.labels or {}).get(name)) == value for name, value in pairs)
     )
-
-
-def _given(paths: tuple[str, ...]) -> tuple[str, ...]:
-    paths = paths or (LogFile().log_dir,)
-    if not os.path.exists(paths[0]):
-        click.echo(_NOTHING.format(paths[0]))
-        raise click.exceptions.Exit(0)
-    return paths
 
 
 def _find(request_id: str, paths: tuple[str, ...]) -> Request:

@@ -58,8 +58,7 @@ def table(header: list[str], rows: Sequence[list[str]]) -> list[str]:
     """Return a header and rows as lines of aligned columns, numbers to the right."""
     cells = [[_in_one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    aligned = [[_align(*cell) for cell in zip(header, row, widths, strict=True)] for row in cells]
-    return [" ".join(row).rstrip() for row in aligned]
+    return [" ".join(map(_align, header, row, widths)).rstrip() for row in cells]
 
 
 def _align(name: str, cell: str, width: int) -> str:
