@@ -83,8 +83,10 @@ def test_whatever_cannot_be_seen_is_shown_as_an_escape_and_all_else_as_it_is() -
         if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") and code not in SEEN_FORMATS and code != 10:
             assert code in hidden, hex(code)
 
+    short = {8: "\\b", 9: "\\t", 12: "\\f", 13: "\\r"}
     for code in hidden:
-        escape = "".join(f"\\u{unit:04x}" for unit in memoryview(chr(code).encode("utf-16-le")).cast("H"))
+        units = memoryview(chr(code).encode("utf-16-le")).cast("H")
+        escape = short.get(code) or "".join(f"\\u{unit:04x}" for unit in units)
         for around in ("", "ascii", "zażółć"):
             text = around + chr(code)
             assert body_of({"value": text}) == [f"  Value: {around}{escape}"], hex(code)

@@ -89,7 +89,7 @@ async def an_async_generator() -> AsyncIterator[None]:
 @pytest.mark.parametrize("function", [a_function, a_generator, an_async_generator, StaffView])
 @pytest.mark.parametrize("block", [recording, unrecorded])
 def test_it_decorates_nothing_else(block: Any, function: Any) -> None:
-    with pytest.raises(TypeError, match=rf"^{block.__name__}\(\) on .*write `with {block.__name__}\(\):` inside"):
+    with pytest.raises(TypeError, match=rf"is no coroutine function.*`with {block.__name__}\(\):` inside"):
         block()(function)
     with pytest.raises(TypeError):
         block(function)
@@ -101,6 +101,16 @@ def test_it_is_entered_once_at_a_time() -> None:
         pass
     with block:
         pass
+
+
+async def test_a_block_may_be_used_again_elsewhere(make: MakeCollection, records: list[Record]) -> None:
+    block = recording(user="ann")
+    for around in (unrecorded(), recording(tenant="acme"), contextlib.nullcontext()):
+        with around, block:
+            await make().ask("Who?")
+
+    labels = [record.labels for record in records if record.kind == "request_start"]
+    assert labels == [{"tenant": "acme", "user": "ann"}, {"user": "ann"}]
 
 
 async def test_where_it_could_have_no_effect_it_says_so(make: MakeCollection) -> None:

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from .contexts import RequestContext
 
+_NO_EFFECT = "was entered in another context and had no effect; as a dependency of a web framework, use `async def`"
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -70,10 +71,7 @@ class recording:  # lower case, as it reads like `suppress`
             current_block.reset(token)  # type: ignore[arg-type]  # it has been entered
         except ValueError:
             if error is None and not self._is_used:
-                raise TypeError(
-                    f"{type(self).__name__}() was left in another context than it was entered in, and had no effect; "
-                    "in a dependency of a web framework, make the function `async def`"
-                ) from None
+                raise TypeError(f"{type(self).__name__}() {_NO_EFFECT}") from None
         if error is not None:
             unfinished = [request for request in [*self._requests.values()] if request.is_open]
             for request in unfinished:
@@ -82,10 +80,7 @@ class recording:  # lower case, as it reads like `suppress`
     def __call__(self, function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
         """Return a coroutine function that runs `function` in a block of its own each time."""
         if not iscoroutinefunction(function):
-            name = type(self).__name__
-            raise TypeError(
-                f"{name}() on {function!r}: it decorates coroutine functions; write `with {name}():` inside"
-            )
+            raise TypeError(f"{function!r} is no coroutine function; write `with {type(self).__name__}():` inside it")
 
         @wraps(function)
         async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:

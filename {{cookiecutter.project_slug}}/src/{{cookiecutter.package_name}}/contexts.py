@@ -11,7 +11,7 @@ from dbally.audit.events import Event, LLMEvent, RequestStart
 from .errors import error_of, unwinding_error
 from .plain import Plain
 from .privacy import Policy
-from .records import Data, EventId, Kind, Record, RequestId, step_of
+from .records import Data, Kind, Record, RequestId, step_of
 
 Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], bool]
 
@@ -74,17 +74,16 @@ class RequestContext:
     def start_event(self, event: Event) -> "EventContext":
         """Report that an event of it starts, and return the context of that."""
         self.events += 1
-        identity = EventId(self.events, type(event).__name__, step_of(event))
-        context = EventContext(self, identity, isinstance(event, LLMEvent))
+        context = EventContext(self, self.events, type(event).__name__, step_of(event), isinstance(event, LLMEvent))
         context.start(event)
         self.usage["calls"] += context.is_call
         if len(self.open_events) < _MOST_OPEN:
-            self.open_events[self.events] = {"event_id": self.events, "event": identity.step or identity.event}
+            self.open_events[self.events] = {"event_id": self.events, "event": context.step or context.name}
         return context
 
     def end_event(self, kind: Kind, context: "EventContext", outcome: object) -> None:
         """Report that an event of it ends or fails, and count what it used."""
-        self.open_events.pop(context.identity.event_id, None)
+        self.open_events.pop(context.event_id, None)
         if context.is_call:
             self.usage["failed_calls"] += kind == "event_failed"
             for name in _TOKENS:
@@ -105,8 +104,9 @@ class RequestContext:
             data = policy.data(outcome, event.seen if event else {}, copier)
         elapsed = None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6)
         still_open = ([*self.open_events.values()] or None) if kind == "request_failed" else None
-        ids = (*self.identity, *(event.identity if event else EventId()))
-        return Record(*ids, datetime.now(UTC), kind, elapsed, error, data, summary, still_open, copier.cut or None)
+        number, name, step = (event.event_id, event.name, event.step) if event else (None, None, None)
+        now, cut = datetime.now(UTC), copier.cut or None
+        return Record(*self.identity, number, name, step, now, kind, elapsed, error, data, summary, still_open, cut)
 
 
 @dataclass(eq=False)
@@ -118,7 +118,9 @@ class EventContext:
 
     Attributes:
         request: what it is part of.
-        identity: what all its records say of it.
+        event_id: its number in the request, from 1.
+        name: its class.
+        step: what the model is called for, where that is known.
         is_call: it is a call of the model.
         seen: the fields of it that are recorded, or need not be.
         started: seconds of `time.perf_counter`.
@@ -126,7 +128,9 @@ class EventContext:
     """
 
     request: RequestContext
-    identity: EventId
+    event_id: int
+    name: str
+    step: str | None
     is_call: bool
     seen: dict[str, object] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
@@ -134,7 +138,7 @@ class EventContext:
 
     def start(self, event: Event) -> None:
         """Report that it starts."""
-        if self.identity.step:
+        if self.step:
             self.seen["type"] = getattr(event, "type", None)  # the step says better what it is
         if not self.request.report("event_start", self.request, self, event):
             self.seen.clear()

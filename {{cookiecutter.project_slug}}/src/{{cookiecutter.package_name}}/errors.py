@@ -10,9 +10,8 @@ from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
 
 _ASK = Collection.ask.__code__
-_UNWINDING = (
-    "_AsyncGeneratorContextManager.__aexit__"  # of contextlib: an error leaves db-ally's `track_event` through it
-)
+# Of contextlib: an error leaves db-ally's `track_event` through it.
+_UNWINDING = "_AsyncGeneratorContextManager.__aexit__"
 
 
 def with_causes(error: BaseException, also_suppressed: bool = False, before: int = 0) -> list[BaseException]:
@@ -28,12 +27,14 @@ def with_causes(error: BaseException, also_suppressed: bool = False, before: int
         error = waiting.pop()
         if id(error) != before and id(error) not in found:
             found[id(error)] = error
-            chained = error.__cause__ or (
-                error.__context__ if also_suppressed or not error.__suppress_context__ else None
-            )
+            context = error.__context__ if also_suppressed or not error.__suppress_context__ else None
             members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
             hidden = (error.iql.aggregation, error.iql.filters) if isinstance(error, ViewExecutionError) else ()
-            waiting += [each for each in (chained, *reversed(members), *hidden) if isinstance(each, BaseException)]
+            waiting += [
+                each
+                for each in (error.__cause__ or context, *reversed(members), *hidden)
+                if isinstance(each, BaseException)
+            ]
     return [*found.values()]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -22,23 +22,13 @@ _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=
 _to_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 _IN_HEADLINE = {"time", "request_id", "kind", "version", "event_id", "event", "step", "elapsed"}
-_LABELS = {
-    "collection_name": "Collection",
-    "textual_response": "Answer",
-    "results": "Output",
-    "sql": "SQL",
-    "iql": "IQL",
-}
+_LABELS = dict(collection_name="Collection", textual_response="Answer", results="Output", sql="SQL", iql="IQL")
 _COUNTS = {"rows": "rows", "calls": "calls", "failed_calls": "failed", "total_tokens": "tokens"}
 _TOKENS = {"prompt_tokens": "prompt", "completion_tokens": "completion", "total_tokens": "total"}
 _TOLD = {"view_name", *_TOKENS}  # elsewhere in the same record
 _ANSWERS = ("answer", "explanation")  # steps whose response the end of the request tells
-_SECONDS = ("execution_time", "execution_time_view")
-_MESSAGE = {
-    "role",
-    "content",
-}  # keys that each message of a prompt has; db-ally says of some whether they are an example
-_UNKNOWN = {"type": "unknown", "message": "put `recording()` around the `ask` to know it"}
+_MESSAGE = {"role", "content"}  # keys of each message of a prompt; of some, db-ally says whether it is an example
+_UNKNOWN = {"type": "unknown", "message": "put `recording()` around the `ask` to know it", "causes": []}
 _DEEPEST = 3  # mappings inside mappings; what is inside more is shown as JSON
 
 
@@ -67,47 +57,47 @@ def show(row: Any) -> str:
         headline += f"  Elapsed Time: {'at most ' * is_late}{show_seconds(row['elapsed'])}"
     lines = [headline]
     for name, value in row.items():
-        if name == "data":
-            _add_data(lines, gutter, value or {}, row.get("step"))
-        elif name not in _IN_HEADLINE:
-            for label, text in _told(name, value, row):
+        if name not in _IN_HEADLINE:
+            told = _fields(value or {}, row.get("step")) if name == "data" else _told(name, value, row)
+            for label, text in told:
                 _add(lines, gutter, _label(label), text)
     return escape("\n".join([*lines, ""]))  # once for all: what is escaped is in no line of the format's own
 
 
-def _add_data(lines: list[str], gutter: str, data: Any, step: str | None) -> None:
-    for name, value in data.items():
-        if name in ("result", "context") and isinstance(value, dict):
-            _add_data(lines, gutter, value, step)
-        elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
-            shown = show_seconds(value) if name in _SECONDS and type(value) is float else value
-            _add(lines, gutter, _label(name), shown)
-    if "total_tokens" in data:
-        tokens = [f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data]
-        lines.append(f"{gutter}   Tokens: {', '.join(tokens)}")
-
-
-def _told(name: str, value: Any, row: Any) -> list[tuple[str, Any]]:
-    """Return what there is to tell of a key, each with its label."""
+def _told(name: str, value: Any, row: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what there is to tell of a key, each with its label."""
     match name:
         case "dbally":
-            return [("Request", f"{row['request_id']}, db-ally {value}")]
+            yield "Request", f"{row['request_id']}, db-ally {value}"
         case "error":
-            errors = [
-                ": ".join(filter(None, (error["type"], error["message"])))
-                for error in ([value, *value["causes"]] if value else [_UNKNOWN])
-            ]
-            question = row.get("summary", {}).get("question")
-            return [("Question", question), ("Error", errors[0]), *(("Caused by", error) for error in errors[1:])]
+            first, *causes = show_errors(value or _UNKNOWN)
+            yield from (("Question", row.get("summary", {}).get("question")), ("Error", first))
+            yield from (("Caused by", cause) for cause in causes)
         case "summary":
-            told = (key for key in _COUNTS if value.get(key) or (key == "rows" and key in value))
-            counts = [f"{value[key]} {_COUNTS[key]}" for key in told]
-            return [("Summary", ", ".join([value.get("view", "no view"), *counts]))]
+            told = [key for key in _COUNTS if value.get(key) or (key == "rows" and key in value)]
+            yield (
+                "Summary",
+                ", ".join([value.get("view", "no view"), *(f"{value[key]} {_COUNTS[key]}" for key in told)]),
+            )
         case "open_events":
-            return [("Open", ", ".join(f"{event['event_id']} {event['event']}" for event in value))]
+            yield "Open", ", ".join(f"{event['event_id']} {event['event']}" for event in value)
         case "cut":
-            return [("Cut", f"{path}, {size} in all") for path, size in value.items()]
-    return [(name, value)]
+            yield from (("Cut", f"{path}, {size} in all") for path, size in value.items())
+        case _:
+            yield name, value
+
+
+def _fields(data: Any, step: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of db-ally's objects, with those of the result and its context among them."""
+    for name, value in data.items():
+        if name in ("result", "context") and isinstance(value, dict):
+            yield from _fields(value, step)
+        elif name.startswith("execution_time") and type(value) is float:
+            yield name, show_seconds(value)
+        elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
+            yield name, value
+    if "total_tokens" in data:
+        yield "Tokens", ", ".join(f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data)
 
 
 def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) -> None:
@@ -118,15 +108,12 @@ def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) 
     elif type(value) is dict and depth < _DEEPEST:
         for name, item in value.items():
             _add(lines, gutter, f"{label} {_LABELS.get(name) or _one_line(name)}", item, depth + 1)
-    elif (
-        type(value) is list
-        and value
-        and all(type(item) is dict and item.keys() - {"is_example"} == _MESSAGE for item in value)
-    ):
-        for item in value:
-            _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
     elif type(value) is list and value:
-        lines += [f"{gutter}   {label}:", *[f"{gutter}   - {_to_json(item)}" for item in value]]
+        if all(type(item) is dict and item.keys() - {"is_example"} == _MESSAGE for item in value):
+            for item in value:
+                _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
+        else:
+            lines += [f"{gutter}   {label}:", *[f"{gutter}   - {_to_json(item)}" for item in value]]
     elif value not in (None, "", [], {}):
         lines.append(f"{gutter}   {label}: {_to_json(value)}")
 
@@ -134,6 +121,11 @@ def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) 
 @lru_cache(maxsize=256)
 def _label(name: str) -> str:
     return _LABELS.get(name) or _one_line(name[:1].upper() + name[1:].replace("_", " "))
+
+
+def show_errors(error: Any) -> list[str]:
+    """Return the error of a record and its causes, a text each."""
+    return [": ".join(filter(None, (each["type"], each["message"]))) for each in (error, *error["causes"])]
 
 
 def show_seconds(seconds: float) -> str:
@@ -148,9 +140,7 @@ def _one_line(text: str) -> str:
 def escape(text: str) -> str:
     """Return `text` with every character that cannot be seen as its escape, written out; newlines stay."""
     if text.encode().translate(None, _HARMLESS):  # which is ten times faster than to search
-        return _FIND_HIDDEN.sub(
-            lambda found: "\\u" + found[0].encode("utf-16-be").hex(" ", 2).replace(" ", "\\u"), text
-        )
+        return _FIND_HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
     return text
 
 

@@ -5,6 +5,7 @@ import os
 from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from .filenames import check_directory, check_pattern, fill
@@ -18,7 +19,6 @@ LOG_FORMAT = {{ cookiecutter.log_format | literal }}
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # follow no link, wait for no pipe, translate no newline
     _APPEND |= getattr(os, _name, 0)
-_FLAGS, _MODE = (_APPEND,), (0o600,)
 
 
 class LogFile:
@@ -82,22 +82,19 @@ class LogFile:
 
 
 def _absolute(log_dir: str | os.PathLike[str]) -> str:
-    if not isinstance(log_dir, str | os.PathLike):
-        raise ValueError(f"log_dir {log_dir!r}: a path; for example 'logs'")
-    check_directory(os.fspath(log_dir))
-    path = os.path.expanduser(os.fspath(log_dir))
-    if path.startswith("~"):
-        raise ValueError(f"log_dir {log_dir!r}: nobody knows that home directory here; for example '/var/log/ask'")
     try:
+        path = Path(log_dir).expanduser()
+        check_directory(os.fspath(log_dir))
         return os.path.abspath(path)
     except FileNotFoundError:
-        raise ValueError(
-            f"log_dir {log_dir!r}: the working directory was deleted; for example '/var/log/ask'"
-        ) from None
+        rule = "the working directory was deleted"
+    except (TypeError, ValueError, RuntimeError) as error:  # the last where nobody knows that home
+        rule = str(error)
+    raise ValueError(f"log_dir {log_dir!r}: {rule}; for example '/var/log/ask'")
 
 
 def _append(path: str, data: bytes) -> None:
-    files = [*map(os.open, (path,), _FLAGS, _MODE)]  # in this form no signal handler can raise before they are kept
+    files = [*map(os.open, [path], [_APPEND], [0o600])]  # in this form no signal handler can raise before they are kept
     try:
         written = os.write(files[0], data)
         if written < len(data):

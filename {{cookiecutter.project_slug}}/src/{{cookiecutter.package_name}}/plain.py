@@ -1,6 +1,5 @@
 """Any value made plain: what strict JSON, and any other destination, can hold, as far as a record has room for it."""
 
-import re
 import sys
 from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,6 @@ _COST = 16  # characters that a value counts for, beside those of its text
 _DEEPEST = 32  # containers inside containers; one that contains itself ends here too
 _WIDEST_INT = 64  # bits; some readers of JSON take no wider one
 _MOST_BYTES = 1_000
-_UNHOLDABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL has no NUL, and UTF-8 no lone surrogate
 
 
 class PlainCopy:
@@ -69,7 +67,7 @@ class PlainCopy:
             text = text[: max(0, min(self._room, self._longest))]
             self._note_cut((*path, name), size)
         if "\0" in text or not text.isascii():
-            text = _holdable(text)
+            text = _holdable(text)  # PostgreSQL has no NUL, and UTF-8 no lone surrogate
         self._room -= _COST + len(text)
         return text
 
@@ -96,11 +94,10 @@ class PlainCopy:
 
 def _holdable(text: str) -> str:
     try:
-        text.encode("utf-16-le")  # what cannot be encoded is found faster than by a search, or in UTF-8
-        is_holdable = "\0" not in text
+        text.encode("utf-16-le")  # tells faster than a search, or UTF-8
     except UnicodeEncodeError:
-        is_holdable = False
-    return text if is_holdable else _UNHOLDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        text = text.encode(errors="backslashreplace").decode()
+    return text.replace("\0", "\\u0000")
 
 
 def _integer(value: Integral) -> int | str:

@@ -17,7 +17,6 @@ from .plain import Plain
 Kind = Literal["request_start", "event_start", "event_end", "event_failed", "request_end", "request_failed"]
 Data: TypeAlias = dict[str, Plain]
 
-_OPTIONAL = ("event_id", "event", "step", "elapsed", "error", "data", "summary", "open_events", "cut")
 _VERSIONS: Data = {"version": 1, "dbally": version("dbally")}  # the first is that of a record's keys
 
 _TEMPLATES: dict[str, PromptTemplate[Any]] = {
@@ -31,7 +30,7 @@ _TEMPLATES: dict[str, PromptTemplate[Any]] = {
     "explanation": nl.QUERY_EXPLANATION_TEMPLATE,
 }
 _STARTS = [f"({re.escape(template.chat[0]['content'].partition('{')[0])})" for template in _TEMPLATES.values()]
-_FIND_START, _STEPS = re.compile("|".join(_STARTS)), [*_TEMPLATES]
+_FIND_START, _STEPS = re.compile("|".join(_STARTS)), [None, *_TEMPLATES]
 
 
 class RequestId(NamedTuple):
@@ -42,14 +41,6 @@ class RequestId(NamedTuple):
     started_at: datetime
     process: str
     labels: Data
-
-
-class EventId(NamedTuple):
-    """What identifies an event in its records; see `Record`."""
-
-    event_id: int | None = None
-    event: str | None = None
-    step: str | None = None
 
 
 class Record(NamedTuple):
@@ -95,7 +86,7 @@ class Record(NamedTuple):
     def as_dict(self) -> Data:
         """Return the record as both formats show it: the keys that belong to its kind, in a fixed order."""
         time = self.time.isoformat(timespec="microseconds")[:-6] + "Z"  # for +00:00
-        row: Data = {"time": time, "request_id": self.request_id, "kind": self.kind}
+        row: dict[str, Any] = {"time": time, "request_id": self.request_id, "kind": self.kind}
         if self.kind == "request_start":
             row |= _VERSIONS | {"process": self.process} | ({"labels": self.labels} if self.labels else {})
         required = "error" if self.kind.endswith("_failed") else "data"
@@ -105,10 +96,13 @@ class Record(NamedTuple):
         return row
 
 
+_OPTIONAL = [name for name in Record._fields[5:] if name not in ("time", "kind")]  # where it is known, in this order
+
+
 def step_of(event: Event) -> str | None:
     """Return what a call of the model is for, where the first message of its prompt comes from a template of db-ally's."""
     prompt = event.prompt if isinstance(event, LLMEvent) else None
     first = prompt[0] if type(prompt) is list and prompt else None
     text = first.get("content") if type(first) is dict else None
     start = _FIND_START.match(text) if type(text) is str else None
-    return _STEPS[(start.lastindex or 0) - 1] if start else None
+    return _STEPS[(start and start.lastindex) or 0]
