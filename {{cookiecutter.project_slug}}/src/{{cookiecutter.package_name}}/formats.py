@@ -71,14 +71,13 @@ def _told(name: str, value: Any, row: Any) -> Iterator[tuple[str, Any]]:
             yield "Request", f"{row['request_id']}, db-ally {value}"
         case "error":
             first, *causes = show_errors(value or _UNKNOWN)
-            yield from (("Question", row.get("summary", {}).get("question")), ("Error", first))
+            yield "Question", row.get("summary", {}).get("question")
+            yield "Error", first
             yield from (("Caused by", cause) for cause in causes)
         case "summary":
             told = [key for key in _COUNTS if value.get(key) or (key == "rows" and key in value)]
-            yield (
-                "Summary",
-                ", ".join([value.get("view", "no view"), *(f"{value[key]} {_COUNTS[key]}" for key in told)]),
-            )
+            counts = [f"{value[key]} {_COUNTS[key]}" for key in told]
+            yield "Summary", ", ".join([value.get("view", "no view"), *counts])
         case "open_events":
             yield "Open", ", ".join(f"{event['event_id']} {event['event']}" for event in value)
         case "cut":

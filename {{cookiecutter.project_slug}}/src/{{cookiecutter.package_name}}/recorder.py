@@ -57,7 +57,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         self._sink = sink
         self._raise_errors = raise_errors
         self._losses = Losses()
-        self._thread = _Thread()
+        self._thread = threading.local()  # has a list `waiting` while the sink is at work
         finalize(self, self._losses.close)
 
     @property
@@ -68,7 +68,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
         block = current_block.get()
-        report = self._report if block is None or block.is_recorded else _record_nothing
+        report = self._report if block is None or block.is_recorded else lambda *about: True
         collection, question, labels = self._policy.opening(user_request, block.labels if block else {})
         identity = RequestId(os.urandom(16).hex(), collection, datetime.now(UTC), f"{_HOST}:{os.getpid()}", labels)
         request = RequestContext(report, identity, question, asking_frame(), id(sys.exception()))
@@ -97,15 +97,14 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         The garbage collector can end a failed request, which calls this, while the sink is at work: then
         that record waits until the sink is through, so that no thread enters a sink twice.
         """
-        thread = self._thread
-        if thread.waiting is not None:
-            thread.waiting.append((kind, request, event, outcome))
+        if (waiting := getattr(self._thread, "waiting", None)) is not None:
+            waiting.append((kind, request, event, outcome))
             return True
-        thread.waiting = []
+        self._thread.waiting = waiting = []
         try:
             return self._record(kind, request, event, outcome)
         finally:
-            waiting, thread.waiting = thread.waiting, None
+            self._thread.waiting = None
             for late in waiting:
                 self._report(*late)
 
@@ -123,16 +122,6 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         if not self._losses.are_over:
             self._losses.end()
         return True
-
-
-class _Thread(threading.local):
-    """What a thread has to record when its sink is through; `None` while its sink is not at work."""
-
-    waiting: list[tuple[Kind, RequestContext, EventContext | None, object]] | None = None
-
-
-def _record_nothing(kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
-    return True  # within `unrecorded`
 
 
 def _check(sink: object, mask: object, max_chars: object, switches: dict[str, bool]) -> None:

@@ -30,7 +30,7 @@ _TEMPLATES: dict[str, PromptTemplate[Any]] = {
     "explanation": nl.QUERY_EXPLANATION_TEMPLATE,
 }
 _STARTS = [f"({re.escape(template.chat[0]['content'].partition('{')[0])})" for template in _TEMPLATES.values()]
-_FIND_START, _STEPS = re.compile("|".join(_STARTS)), [None, *_TEMPLATES]
+_FIND_START, _STEPS = re.compile("|".join(_STARTS)), [*_TEMPLATES]
 
 
 class RequestId(NamedTuple):
@@ -105,4 +105,4 @@ def step_of(event: Event) -> str | None:
     first = prompt[0] if type(prompt) is list and prompt else None
     text = first.get("content") if type(first) is dict else None
     start = _FIND_START.match(text) if type(text) is str else None
-    return _STEPS[(start and start.lastindex) or 0]
+    return _STEPS[(start.lastindex or 0) - 1] if start else None
