@@ -11,6 +11,7 @@ from dbally.collection.results import ExecutionResult
 from files import read
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+from {{ cookiecutter.package_name }}.plain import PlainCopy
 
 
 @pytest.mark.parametrize("log_format", ["text", "jsonl"])
@@ -54,3 +55,23 @@ async def test_whatever_a_result_is_made_of_it_is_bounded(
     await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View")))
 
     assert len(read(log_dir)) < 500_000
+
+
+def test_what_is_just_within_a_bound_is_whole() -> None:
+    copier = PlainCopy(None, None)
+    assert copier.copy(b"x" * 1_000, "bytes") == repr(b"x" * 1_000)
+    assert copier.copy(b"x" * 1_001, "bytes") == "<bytes of 1001>"
+
+    deepest = json.loads("[" * 32 + "1" + "]" * 32)
+    assert copier.copy(deepest, "lists") == deepest
+    assert copier.cut == {}
+    assert copier.copy([deepest], "lists") == json.loads("[" * 33 + "]" * 33)
+    assert copier.cut == {"lists" + ".0" * 32: 1}
+
+
+def test_the_name_of_what_was_cut_is_bounded() -> None:
+    copier = PlainCopy(3, None)
+    copier.text("text", "n" * 101)
+    copier.text("text", "n" * 101, ("a" * 100, "b" * 100))
+
+    assert copier.cut == {"n" * 100: 4, ".".join(["a" * 100, "b" * 100, "n" * 98]): 4}

@@ -76,6 +76,21 @@ async def test_each_request_has_the_error_that_ended_it_and_what_goes_on_has_non
     assert last_errors(records)["translated"] == "KeyError"
 
 
+async def test_of_several_requests_without_an_ask_that_are_open_none_is_blamed(records: list[Record]) -> None:
+    trackers = [EventTracker.initialize_with_handlers([into(records)]) for _ in range(2)]
+    with pytest.raises(KeyError), recording():
+        for tracker in trackers:
+            await tracker.request_start(RequestStart("staff", "Who?"))
+        raise KeyError("whose?")
+    assert [record.kind for record in records] == ["request_start"] * 2
+
+    with pytest.raises(KeyError), recording():
+        tracker = EventTracker.initialize_with_handlers([into(records)])
+        await tracker.request_start(RequestStart("staff", "And who?"))
+        raise KeyError("its own")
+    assert last_errors(records) == {"And who?": "KeyError"}
+
+
 async def test_an_ask_inside_a_filter_of_another_has_its_error_and_so_has_the_other(
     make: MakeCollection, records: list[Record], engine: Any
 ) -> None:

@@ -186,6 +186,7 @@ def test_text_of_a_failed_request_tells_the_whole_story() -> None:
         "00000000   Cut: error, 9 in all",
     ]
     late = format_text(record._replace(error=None, elapsed=0.0001)).splitlines()
+    assert format_text(record._replace(elapsed=0.01)).splitlines()[0].endswith("Elapsed Time: 0.010 s")
     assert late[0].endswith("request_failed  Elapsed Time: at most 0.000100 s")
     assert late[2] == "00000000   Error: unknown: put `recording()` around the `ask` to know it"
 

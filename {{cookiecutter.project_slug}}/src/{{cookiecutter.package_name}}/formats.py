@@ -53,7 +53,7 @@ def show(row: Any) -> str:
     if "event_id" in row:
         headline += f" {row['event_id']} {_one_line(row.get('step') or row['event'])}"
     if "elapsed" in row:
-        is_late = row.get("error", "") is None  # it failed some time before that was known
+        is_late = "error" in row and row["error"] is None  # it failed some time before that was known
         headline += f"  Elapsed Time: {'at most ' * is_late}{show_seconds(row['elapsed'])}"
     lines = [headline]
     for name, value in row.items():
@@ -65,38 +65,38 @@ def show(row: Any) -> str:
 
 
 def _told(name: str, value: Any, row: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what there is to tell of a key, each with its label."""
+    """Yield what there is to tell of a key, each with its name."""
     match name:
         case "dbally":
-            yield "Request", f"{row['request_id']}, db-ally {value}"
+            yield "request", f"{row['request_id']}, db-ally {value}"
         case "error":
             first, *causes = show_errors(value or _UNKNOWN)
-            yield "Question", row.get("summary", {}).get("question")
-            yield "Error", first
-            yield from (("Caused by", cause) for cause in causes)
+            yield "question", row.get("summary", {}).get("question")
+            yield "error", first
+            yield from (("caused_by", cause) for cause in causes)
         case "summary":
             told = [key for key in _COUNTS if value.get(key) or (key == "rows" and key in value)]
             counts = [f"{value[key]} {_COUNTS[key]}" for key in told]
-            yield "Summary", ", ".join([value.get("view", "no view"), *counts])
+            yield "summary", ", ".join([value.get("view", "no view"), *counts])
         case "open_events":
-            yield "Open", ", ".join(f"{event['event_id']} {event['event']}" for event in value)
+            yield "open", ", ".join(f"{event['event_id']} {event['event']}" for event in value)
         case "cut":
-            yield from (("Cut", f"{path}, {size} in all") for path, size in value.items())
+            yield from (("cut", f"{path}, {size} in all") for path, size in value.items())
         case _:
             yield name, value
 
 
-def _fields(data: Any, step: str | None) -> Iterator[tuple[str, Any]]:
+def _fields(data: Any, step: str | None = None) -> Iterator[tuple[str, Any]]:
     """Yield the fields of db-ally's objects, with those of the result and its context among them."""
     for name, value in data.items():
         if name in ("result", "context") and isinstance(value, dict):
-            yield from _fields(value, step)
+            yield from _fields(value)
         elif name.startswith("execution_time") and type(value) is float:
             yield name, show_seconds(value)
         elif name not in _TOLD and not (name == "response" and step in _ANSWERS):
             yield name, value
     if "total_tokens" in data:
-        yield "Tokens", ", ".join(f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data)
+        yield "tokens", ", ".join(f"{data[name]} {what}" for name, what in _TOKENS.items() if name in data)
 
 
 def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) -> None:
@@ -110,7 +110,7 @@ def _add(lines: list[str], gutter: str, label: str, value: Any, depth: int = 1) 
     elif type(value) is list and value:
         if all(type(item) is dict and item.keys() - {"is_example"} == _MESSAGE for item in value):
             for item in value:
-                _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"], depth + 1)
+                _add(lines, gutter, f"{label} {_one_line(str(item['role']))}", item["content"])
         else:
             lines += [f"{gutter}   {label}:", *[f"{gutter}   - {_to_json(item)}" for item in value]]
     elif value not in (None, "", [], {}):
