@@ -12,6 +12,8 @@ from files import read
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.plain import PlainCopy
+from {{ cookiecutter.package_name }}.recorder import Recorder
+from {{ cookiecutter.package_name }}.records import Record
 
 
 @pytest.mark.parametrize("log_format", ["text", "jsonl"])
@@ -69,9 +71,30 @@ def test_what_is_just_within_a_bound_is_whole() -> None:
     assert copier.cut == {"lists" + ".0" * 32: 1}
 
 
+def test_as_long_as_there_is_room_an_entry_is_taken() -> None:
+    for room, whole in ((48, False), (49, True)):  # each value counts for 16
+        copier = PlainCopy(room, None)
+        assert copier.copy([1, 2, 3], "list") == ([1, 2, 3] if whole else [1, 2])
+        assert copier.cut == ({} if whole else {"list": 3})
+
+
 def test_the_name_of_what_was_cut_is_bounded() -> None:
     copier = PlainCopy(3, None)
     copier.text("text", "n" * 101)
     copier.text("text", "n" * 101, ("a" * 100, "b" * 100))
 
     assert copier.cut == {"n" * 100: 4, ".".join(["a" * 100, "b" * 100, "n" * 98]): 4}
+
+    copier = PlainCopy(100, None)
+    copier.copy({"k" * 100: None}, "row")
+    assert copier.cut == {"row.": 100}  # a key of it
+
+
+async def test_the_name_of_a_view_is_bounded_as_well() -> None:
+    records: list[Record] = []
+    tracker = EventTracker.initialize_with_handlers([Recorder(records.append)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult([], {}, 1, 1, "V" * 200_000)))
+
+    assert records[-1].cut
+    assert records[-1].cut["view"] == 200_000

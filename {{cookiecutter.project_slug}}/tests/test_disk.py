@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ async def test_a_planted_link_is_not_followed(
     await ask(Handler(log_dir, "{collection}/{collection}.log"))
 
     assert logs(tmp_path) == before
-    assert "staff.log" in caplog.text
+    assert re.search(rf"\[Errno {errno.ELOOP}\] {os.strerror(errno.ELOOP)}: '.*staff\.log'", caplog.text)
 
 
 @posix_only
@@ -52,6 +53,18 @@ async def test_a_directory_that_is_not_mounted_is_an_error_like_any_other(tmp_pa
 
     with pytest.raises(FileNotFoundError, match=r"staff\.log"):
         await ask(Handler(tmp_path / "link" / "logs", "{collection}.log", raise_errors=True))
+
+
+async def test_a_drive_that_is_not_there_is_an_error_like_any_other(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)  # not even the root
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(FileNotFoundError, match=r"staff\.log"):
+        await ask(Handler(log_dir, "{collection}.log", raise_errors=True))
 
 
 @posix_only

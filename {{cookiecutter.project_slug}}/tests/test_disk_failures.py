@@ -117,7 +117,7 @@ async def test_a_record_cut_short_spoils_no_other_one(
     else:
         assert len(HEADLINE.findall(text)) == 8
     assert handler.lost_records == 4
-    assert "room for" in caplog.text
+    assert f"[Errno {errno.ENOSPC}] room for" in caplog.text
 
 
 @posix_only
@@ -135,7 +135,7 @@ async def test_a_record_cut_at_any_byte_leaves_an_empty_line_at_most(
 
 @posix_only
 async def test_even_where_the_stump_cannot_be_blanked_nothing_leaks_and_the_loss_is_counted(
-    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(1, 8):
         handler = Handler(log_dir / str(number), "{collection}.jsonl", "jsonl")
@@ -145,6 +145,7 @@ async def test_even_where_the_stump_cannot_be_blanked_nothing_leaks_and_the_loss
             await ask(handler)
         assert len(os.listdir("/dev/fd")) == open_files
         assert handler.lost_records == 4
+    assert all("[Errno " in message for message in caplog.messages if "fails" in message)
 
 
 @posix_only

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
-from {{ cookiecutter.package_name }}.filenames import safe_name
+from {{ cookiecutter.package_name }}.filenames import fill, safe_name
 from {{ cookiecutter.package_name }}.logfile import LogFile
 from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record
@@ -149,6 +150,19 @@ def test_no_two_collections_share_a_name_on_any_system(collections: list[str]) -
     assert len({name.casefold() for name in names}) == len(collections)
     assert all(re.fullmatch(r"[A-Za-z0-9_~-]{1,60}", name) for name in names)
     assert not {name.casefold() for name in names} & {"con", "prn", "aux", "nul", "com1", "lpt1"}
+
+
+def test_a_name_is_cleaned_and_told_apart_by_a_hash() -> None:
+    assert safe_name("Sales EU, 2026") == "Sales_EU_2026~" + blake2b(b"Sales EU, 2026", digest_size=10).hexdigest()
+    assert safe_name("\ud83d").startswith("_~")
+    assert len(safe_name("X" * 3_000)) == 60
+
+
+def test_no_part_of_a_path_is_a_device_of_windows() -> None:
+    assert fill("{collection:.3}/{collection}.log", datetime.datetime.now(datetime.UTC), "console", "0" * 32) == [
+        "_con",
+        "console.log",
+    ]
 
 
 @pytest.mark.parametrize(

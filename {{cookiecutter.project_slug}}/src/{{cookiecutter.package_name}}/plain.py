@@ -78,7 +78,7 @@ class PlainCopy:
             if self._room <= 0:
                 break
             if is_mapping:
-                name = self.text(entry if type(entry) is str else str(entry), "", path)
+                name = self.text(str(entry), "", path)
                 mapping[f"{name}~{len(mapping)}" if name in mapping else name] = self.copy(value[entry], name, path)
             else:
                 entries.append(self.copy(entry, len(entries), path))
