@@ -1,6 +1,7 @@
 """Whatever a result is made of, its record is bounded."""
 
 import json
+from collections import UserString
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,9 @@ def test_the_name_of_what_was_cut_is_bounded() -> None:
     copier = PlainCopy(100, None)
     copier.copy({"k" * 100: None}, "row")
     assert copier.cut == {"row.": 100}  # a key of it
+    copier = PlainCopy(1_000, None)
+    copier.copy({"user": UserString("u" * 1_000)}, "row")
+    assert copier.cut == {"row.user": 1_000}
 
 
 async def test_the_name_of_a_view_is_bounded_as_well() -> None:

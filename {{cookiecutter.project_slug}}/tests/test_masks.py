@@ -13,7 +13,7 @@ from canaries import SECRETS, CacheEvent, ask_with_canaries, canary
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import Event, FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
 from dbally.collection.results import ExecutionResult
-from files import read
+from files import RESULT, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -156,6 +156,26 @@ async def test_errors_are_told_where_prompts_alone_are_withheld() -> None:
     assert records[1].data == {"type": "Prompt", "prompt": "[withheld]"}
     assert records[-1].error
     assert (records[-1].error["message"], records[0].data) == ("why", {"collection_name": "why", "question": "why"})
+
+
+async def test_each_switch_withholds_what_it_says_and_no_more() -> None:
+    class CacheEvent(Event):
+        """An event of the application."""
+
+        def __init__(self) -> None:
+            self.key = "of the user"
+
+    async def told(**switch: Any) -> Any:
+        records: list[Record] = []
+        tracker = EventTracker.initialize_with_handlers([Recorder(records.append, **switch)])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        async with tracker.track_event(CacheEvent()):
+            await tracker.request_end(RESULT)
+        return records[1].data, (records[2].summary or {})["question"]
+
+    assert await told(record_inputs=False) == ({"key": "[withheld]"}, "[withheld]")
+    assert await told(record_prompts=False) == ({"key": "of the user"}, "Who?")
+    assert await told(record_prompts=False, record_outputs=False) == ({"key": "[withheld]"}, "Who?")
 
 
 async def test_what_a_field_of_an_event_holds_can_be_declared_at_any_time() -> None:

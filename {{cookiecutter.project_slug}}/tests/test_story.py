@@ -19,6 +19,7 @@ from dbally.prompt.template import PromptTemplate
 from dbally.view_selection import prompt as view_prompts
 from dbally.views.freeform.text2sql import BaseText2SQLView, ColumnConfig, TableConfig
 from dbally.views.freeform.text2sql import prompt as sql_prompts
+from files import RESULT
 
 from {{ cookiecutter.package_name }}.blocks import recording
 from {{ cookiecutter.package_name }}.errors import with_causes
@@ -206,3 +207,16 @@ async def test_prompts_alone_can_be_withheld(make_collection: MakeCollection, re
     assert "Given a question" not in log
     assert all(text in log for text in ("'question': 'Who?'", "WHERE", "Ann does.", "Decision: true"))
     assert asyncio.iscoroutinefunction(handler.request_start)
+
+
+async def test_a_good_request_leaves_nothing_open_and_says_nothing(
+    records: list[Record], caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = EventTracker.initialize_with_handlers([Recorder(records.append)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    async with tracker.track_event(LLMEvent("Who?", "Prompt")):
+        await tracker.request_end(RESULT)
+
+    assert [record.open_events for record in records] == [None] * 4
+    assert all(record.elapsed is None or record.elapsed == round(record.elapsed, 6) for record in records)
+    assert caplog.messages == []

@@ -39,7 +39,7 @@ class PlainCopy:
         self._mask = mask
         self.cut: dict[str, int] = {}
 
-    def copy(self, value: Any, name: object, path: Path = ()) -> Plain:
+    def copy(self, value: Any, name: object = "", path: Path = ()) -> Plain:
         """Return the value of that name, inside what `path` leads to, as plain data. If it cannot be read, a text says so."""
         kind = type(value)
         if kind is str:
@@ -58,7 +58,7 @@ class PlainCopy:
             plain = f"<{kind.__name__}: {type(error).__name__} when read>"
         return self.text(plain, name, path) if isinstance(plain, str) else plain
 
-    def text(self, text: str, name: object, path: Path = ()) -> str:
+    def text(self, text: str, name: object = "", path: Path = ()) -> str:
         """Return `text`, masked, and cut to what there is room for. NUL and half an emoji become escapes, written out."""
         if self._mask:
             text = self._mask(text)

@@ -82,9 +82,9 @@ class Policy:
     def opening(self, request: RequestStart, labels: dict[str, object]) -> tuple[str, Plain, Data]:
         """Return the collection of a request, and its question and its labels in short, as they may be recorded."""
         short = self.copier(_SHORT)
-        collection = short.text(str(request.collection_name), "collection")
-        question = short.copy(request.question, "question") if self._switches >= INPUT else WITHHELD
-        return collection, question, {name: short.copy(value, name) for name, value in labels.items()}
+        collection = short.text(str(request.collection_name))
+        question = short.copy(request.question) if self._switches >= INPUT else WITHHELD
+        return collection, question, {name: short.copy(value) for name, value in labels.items()}
 
     def data(self, source: object, seen: dict[str, object], copier: PlainCopy, path: Path = ()) -> Data:
         """Return the fields of `source` that are not what was `seen` of them before, or `None`; from now on they are."""
