@@ -78,6 +78,13 @@ def test_as_long_as_there_is_room_an_entry_is_taken() -> None:
         assert copier.copy([1, 2, 3], "list") == ([1, 2, 3] if whole else [1, 2])
         assert copier.cut == ({} if whole else {"list": 3})
 
+    copier = PlainCopy(100, None)
+    assert copier.text("x" * 67, "long") == "x" * 66  # no text takes more than two thirds
+    copier = PlainCopy(100, None)
+    assert [copier.text("x" * 50), copier.text("y" * 34, "last"), copier.text("z", "late")] == ["x" * 50, "y" * 34, ""]
+    assert copier.cut == {"late": 1}
+    assert PlainCopy(99, None).text("x" * 66) == "x" * 66
+
 
 def test_the_name_of_what_was_cut_is_bounded() -> None:
     copier = PlainCopy(3, None)

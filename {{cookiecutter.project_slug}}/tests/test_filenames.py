@@ -6,6 +6,7 @@ import os
 import re
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import pytest
 from files import HEADLINE, ask, logs, posix_only, read, run_python
@@ -41,32 +42,12 @@ async def test_the_pattern_decides_what_shares_a_file(log_dir: Path) -> None:
 @pytest.mark.parametrize(
     "pattern",
     [
-        "",
-        "/absolute.log",
-        "../outside.log",
-        "a/../b.log",
-        "./a.log",
-        "folder/",
-        "a//b.log",
-        "trailing-dot.",
-        "trailing-space ",
-        "con.log",
-        "aux/a.log",
-        "back\\slash.log",
-        "{started_at}.log",
-        "{started_at:%H:%M}.log",
-        "{collection",
-        "collection}",
-        "{}",
-        "{0}.log",
-        "{user}.log",
-        "{collection.name}.log",
-        "{collection[0]}.log",
-        "{collection!r}.log",
-        "{collection:{request_id}}.log",
+        *("", "/absolute.log", "../outside.log", "a/../b.log", "./a.log", "folder/", "a//b.log"),
+        *("trailing-dot.", "trailing-space ", "con.log", "aux/a.log"),
+        *("back\\slash.log", "new\nline.log", "question?.log"),
+        *("{started_at}.log", "{started_at:%H:%M}.log", "{collection", "collection}", "{}", "{0}.log", "{user}.log"),
+        *("{collection.name}.log", "{collection[0]}.log", "{collection!r}.log", "{collection:{request_id}}.log"),
         "{request_id:d}.log",
-        "new\nline.log",
-        "question?.log",
         "a" * 247 + "{started_at:%A}",  # 256 bytes on Wednesdays alone
         "{collection:>300}.log",
         "{collection:<60}",
@@ -83,9 +64,31 @@ def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
     assert "for example '{started_at:%Y-%m-%d}" in str(refusal.value)
 
 
-def test_a_time_without_a_format_is_told_to_have_one() -> None:
-    with pytest.raises(ValueError, match=re.escape("{started_at} with a format, such as {started_at:%Y-%m-%d}")):
-        Handler(filename_pattern="{started_at}.log")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"filename_pattern": "{started_at}.log"},
+            "filename_pattern '{started_at}.log': its fields are {started_at} with a format, such as "
+            "{started_at:%Y-%m-%d}, and {collection} and {request_id}, each with or without a length, such as "
+            "{request_id:.8}; for example '{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log'",
+        ),
+        (
+            {"log_dir": "a:b"},
+            "log_dir 'a:b': a name may not have control characters or <>:\"|?*\\ in it; for example '/var/log/ask'",
+        ),
+    ],
+    ids=range(2),
+)
+def test_a_refusal_names_the_value_the_rule_and_an_example(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Handler(**options)
+
+
+def test_a_name_may_be_as_long_as_a_disk_takes_it() -> None:
+    Handler("/var/logX", "x" * 223 + "{request_id}")
+    with pytest.raises(ValueError, match="a name may have at most 255 bytes"):
+        Handler("/var/logX", "x" * 224 + "{request_id}")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_a_directory_that_cannot_work_is_refused(log_dir: str, rule: str) -> Non
     [
         *("logs", "logs/", "./logs", "../logs", "../../logs", ".", "..", "a//b", "a b/c.d", "console"),
         *("/", "/var/log/ask", "/" + "x" * 255, "~", "~/logs", "dziennik/日本"),
-        *("C:\\logs", "C:\\", "C:/logs", "\\\\server\\share\\logs", "logs\\ask"),
+        *("C:\\logs", "c:\\logs", "C:\\", "C:/logs", "\\\\server\\share\\logs", "logs\\ask"),
     ],
 )
 def test_a_directory_as_people_write_them_is_taken(log_dir: str) -> None:
@@ -156,9 +159,6 @@ def test_a_name_is_cleaned_and_told_apart_by_a_hash() -> None:
     assert safe_name("Sales EU, 2026") == "Sales_EU_2026~" + blake2b(b"Sales EU, 2026", digest_size=10).hexdigest()
     assert safe_name("\ud83d").startswith("_~")
     assert len(safe_name("X" * 3_000)) == 60
-
-
-def test_no_part_of_a_path_is_a_device_of_windows() -> None:
     assert fill("{collection:.3}/{collection}.log", datetime.datetime.now(datetime.UTC), "console", "0" * 32) == [
         "_con",
         "console.log",
@@ -224,7 +224,7 @@ def test_a_directory_that_cannot_be_found_is_refused_in_this_process_too(monkeyp
             Handler("~/logs")
     with monkeypatch.context() as patch:
         patch.setattr("os.getcwd", gone)
-        with pytest.raises(ValueError, match="the working directory was deleted"):
+        with pytest.raises(ValueError, match=r"^log_dir 'logs': the working directory was deleted; "):
             Handler("logs")
 
 

@@ -22,7 +22,7 @@ def check_pattern(pattern: str) -> None:
                 "its fields are {started_at} with a format, such as {started_at:%Y-%m-%d}, and {collection} and "
                 "{request_id}, each with or without a length, such as {request_id:.8}"
             )
-        wednesday = datetime(2001, 9, 26, 12).astimezone()  # in September: no name of a time is longer
+        wednesday = datetime(2001, 9, 26).astimezone()  # in September: no name of a time is longer
         longest = pattern.format(started_at=wednesday, collection="c" * _LONGEST_NAME, request_id="0" * 32)
         for part in longest.split("/"):
             _check_name(part)
