@@ -20,7 +20,7 @@ from files import ask
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.blocks import recording
-from {{ cookiecutter.package_name }}.reading import _lines, newest, records, requests, with_id
+from {{ cookiecutter.package_name }}.reading import find_files, newest, records, requests, with_id
 
 MakeCollection = Callable[..., Collection]
 FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
@@ -117,7 +117,7 @@ async def test_what_is_no_record_is_passed_over(log_format: str, log_dir: Path) 
 async def test_a_request_is_found_in_files_that_were_rotated(log_format: str, log_dir: Path) -> None:
     await ask(Handler(log_dir, "all", log_format))
     lines = (log_dir / "all").read_bytes()
-    (end,) = [record.raw for record in records(log_dir / "all") if record.kind == "request_end"]
+    (end,) = ["".join(each.lines).encode() for each in records(log_dir / "all") if each.kind == "request_end"]
     (log_dir / "all").write_bytes(end)
     (log_dir / "all.1.gz").write_bytes(gzip.compress(lines.replace(end, b"")))
     os.utime(log_dir / "all.1.gz", (1, 1))
@@ -135,7 +135,7 @@ async def test_newest_stops_where_files_are_older(log_dir: Path, monkeypatch: py
         if number < 15:
             os.utime(log_dir / str(made.request_id), (number, number))
     read: list[str] = []
-    monkeypatch.setattr(f"{newest.__module__}._lines", lambda path: read.append(path) or _lines(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(f"{newest.__module__}.records", lambda path: read.append(path) or records(path))  # type: ignore[func-returns-value]
     assert [request.question for request in newest(log_dir, most=3)] == ["17", "18", "19"]
     assert len(read) == 6  # those that may be as new as the ones found, and one that shows that the rest is older
     assert [request.question for request in newest(log_dir, most=2, is_wanted=lambda each: each.question == "3")] == [
@@ -160,14 +160,14 @@ async def test_withheld_content_is_read_as_withheld(log_format: str, log_dir: Pa
     assert (request.question, request.rows, request.sql) == ("[withheld]", "[withheld]", None)
 
 
-async def test_a_file_that_is_gone_is_read_from_where_it_went(log_dir: Path) -> None:
+async def test_a_file_that_was_removed_meanwhile_is_passed_over(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask(Handler(log_dir, "all"))
-    with gzip.open(log_dir / "all.gz", "wb") as file:
-        file.write((log_dir / "all").read_bytes())
+    found = find_files(log_dir)
     (log_dir / "all").unlink()
-
-    assert len([*records(log_dir / "all")]) == 4
-    assert [*records(log_dir / "nothing")] == []
+    assert [*records(log_dir / "all")] == []
+    assert [*requests(log_dir / "all")] == []
+    monkeypatch.setattr(os, "listdir", lambda _: ["all"])
+    assert find_files(log_dir) == [] != found
 
 
 def test_one_line_of_many_megabytes_is_no_matter(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,31 +57,28 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def shown(lines: Iterable[str]) -> list[str]:
-    """Return the lines, without the end of a style where none has begun."""
-    return [
-        line if line.startswith(("\x1b", "  1", "  2", "  3", "  4")) else line.removesuffix("\x1b[0m")
-        for line in lines
-    ]
+    """Return single lines, without the end of a style where none has begun."""
+    every = [line for part in lines for line in part.split("\n")]
+    return [line if "\x1b[3" in line or "\x1b[2m" in line else line.removesuffix("\x1b[0m") for line in every]
 
 
 def record(seconds: float, kind: str, event_id: int, event: str, **more: Any) -> LogRecord:
     moment = f"{STARTED + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}"
     row = {"time": moment, "request_id": "0" * 32, "kind": kind, "event_id": event_id, "event": event, **more}
-    found = parse_line(json.dumps(row).encode() + b"\n")
+    found = parse_line(json.dumps(row) + "\n")
     assert found
     return found
 
 
 def test_list() -> None:
-    today = replace(OK, started=datetime.now(UTC).replace(hour=0, minute=0, second=7), question="日" * 40)
-    assert shown(list_lines([OK, FAILED, LATE, OPEN, today])) == [
-        style("started     id       collection outcome    seconds calls tokens question", dim=True),
-        "01-02 03:04 00000000 staff      ok           4.000     2     30 Who?",
-        style("01-02 03:04 11111111 staff      failed       4.000     2     30 Who?", fg="red"),
+    assert shown(list_lines([OK, FAILED, LATE, OPEN, replace(OK, question="x" * 80)])) == [
+        style("started        id       collection outcome    seconds calls tokens question", dim=True),
+        "01-02 03:04:05 00000000 staff      ok           4.000     2     30 Who?",
+        style("01-02 03:04:05 11111111 staff      failed       4.000     2     30 Who?", fg="red"),
         style("  LLMStatusError: Rate limit", fg="red"),
-        style("01-02 03:04 22222222 staff      failed      <4.000              Who?", fg="red"),
-        style("01-02 03:04 33333333 staff      unfinished", fg="yellow"),
-        "00:00:07    00000000 staff      ok           4.000     2     30 日日日日日日日…",
+        style("01-02 03:04:05 22222222 staff      failed      <4.000              Who?", fg="red"),
+        style("01-02 03:04:05 33333333 staff      unfinished", fg="yellow"),
+        "01-02 03:04:05 00000000 staff      ok           4.000     2     30 xxxxxxxxxxxxx",
     ]
     assert shown(list_lines([replace(FAILED, error={**ERROR, "causes": []})]))[-1] == style(
         "  ViewExecutionError: view", fg="red"
@@ -99,25 +96,25 @@ def test_show() -> None:
         record(3.5, "event_start", 4, "CacheEvent"),
     ]
     assert shown(show_lines(OK, records)) == [
-        style("0" * 32 + "  ok  4.000", fg="green"),
+        "0" * 32 + "  ok  4.000",
         "  Started     2026-01-02 03:04:05 +0000",
         "  Process     host:1",
         "  Collection  staff",
         "  Labels      user=ann, tier=1",
         "  Question    Who?",
         "",
-        f"  1 filters        {style('━' * 37 + ' ' * 12, fg='cyan')}     3.000 s",
-        f"  2 FallbackEvent  {style(' ' * 12 + '━' * 24 + ' ' * 13, fg='cyan')}     2.000 s",
-        f"  3   LLMEvent     {style(' ' * 24 + '━' + ' ' * 24, fg='red')}  0.004000 s",
+        f"  1 filters                {style('━' * 30 + ' ' * 10, fg='cyan')}    3.000 s",
+        f"  2 FallbackEvent          {style(' ' * 10 + '━' * 20 + ' ' * 10, fg='cyan')}    2.000 s",
+        f"  3 LLMEvent               {style(' ' * 20 + '━' + ' ' * 19, fg='red')} 0.004000 s",
         *(
             style(f"      {line}", fg="red")
             for line in ("ViewExecutionError: view", "LLMStatusError: Rate limit", "OSError")
         ),
-        f"  4 CacheEvent     {style(' ' * 42 + '╌' * 7, fg='yellow')}      no end",
+        f"  4 CacheEvent             {style(' ' * 35 + '━' * 5, fg='yellow')}     no end",
         "",
         "  Model       2 calls, 0 failed, 30 tokens",
         "  View        StaffView",
-        "  SQL         SELECT\n              1",
+        *("  SQL         SELECT", "              1"),
         "  Rows        0",
         "  Answer      Ann.",
     ]
@@ -126,9 +123,8 @@ def test_show() -> None:
 def test_show_of_what_failed() -> None:
     assert shown(show_lines(FAILED, []))[5:] == [
         *("  Question    Who?", "", ""),
-        style("  Error       ViewExecutionError: view", fg="red"),
-        style("  Caused by   LLMStatusError: Rate\n              limit", fg="red"),
-        style("  Caused by   OSError", fg="red"),
+        *("  Error       ViewExecutionError: view", "              caused by LLMStatusError: Rate"),
+        *("              limit", "              caused by OSError"),
         *("  Model       2 calls, 1 failed, 30 tokens", "  Rows        0"),
     ]
     assert shown(show_lines(OPEN, []))[0] == style("3" * 32 + "  unfinished", fg="yellow")
@@ -136,12 +132,12 @@ def test_show_of_what_failed() -> None:
 
 def test_stats() -> None:
     requests = [replace(OK, elapsed=number / 100) for number in range(1, 101)]
-    assert stats_lines("collection", [*requests, FAILED, OPEN, replace(OPEN, collection="empty")]) == [
+    assert [*stats_lines("collection", [*requests, FAILED, OPEN, replace(OPEN, collection="empty")])] == [
         "collection requests failed unfinished   p50   p95 calls tokens",
         "empty             1      0          1                 0      0",
         "staff           102      1          1 0.510 0.960   202   3030",
     ]
-    assert stats_lines("tier", [OK, OPEN])[1:] == [
+    assert [*stats_lines("tier", [OK, OPEN])][1:] == [
         "(none)        1      0          1                 0      0",
         "1             1      0          0 4.000 4.000     2     30",
     ]

@@ -13,28 +13,26 @@ import click
 
 from .formats import escape
 from .logfile import FILENAME_PATTERN, LOG_DIR, LogFile
-from .reading import Request, Wanted, newest, records, requests, with_id
+from .reading import Wanted, newest, records, requests, with_id
 from .reading.pruning import prune
 from .reading.screens import list_lines, show_lines, stats_lines
 
 
-class Quantity(click.ParamType):
-    """A number and its unit, such as 30d, made a number of the unit that counts as one."""
-
-    def __init__(self, name: str, example: str, units: dict[str, float]) -> None:
-        self.name, self._example, self._units = name, example, units
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number; end with what is wrong and an example."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]+)", str(value))
-        if not found or found[2] not in self._units:
-            self.fail(f"{value!r}: a number and one of {', '.join(self._units)}; for example {self._example}", param)
-        return float(found[1]) * self._units[found[2]]
+def duration(text: str) -> float:
+    """Return the seconds that a text such as 30d stands for."""
+    return _quantity(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "30d")
 
 
-DURATION = Quantity("duration", "30d", {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800})
-SIZE = Quantity("size", "1GB", {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12})
-_NOTHING = "No such requests in {}: ask something with the handler, or name other files or directories."
+def size(text: str) -> float:
+    """Return the bytes that a text such as 1GB stands for."""
+    return _quantity(text, {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}, "1GB")
+
+
+def _quantity(text: str, units: dict[str, float], example: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]+)", text)
+    if not found or found[2] not in units:
+        raise click.BadParameter(f"{text!r}: a number and one of {', '.join(units)}; for example {example}")
+    return float(found[1]) * units[found[2]]
 
 
 class Commands(click.Group):
@@ -42,9 +40,8 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `list` in front of what names no command."""
-        return super().parse_args(
-            ctx, args if args and args[0] in {*self.commands, "-h", "--help"} else ["list", *args]
-        )
+        is_named = args and args[0] in {*self.commands, "-h", "--help"}
+        return super().parse_args(ctx, args if is_named else ["list", *args])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; end with what is wrong where files may not be read or a pattern cannot work."""
@@ -62,26 +59,23 @@ def main(ctx: click.Context) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # some consoles cannot spell it all
 
 
-def _given(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
-    paths = paths or (LogFile().log_dir,)
-    if not os.path.exists(paths[0]):
-        click.echo(_NOTHING.format(paths[0]))
-        ctx.exit()
-    return paths
+def _or_own(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    return paths or (LogFile().log_dir,)  # which need not be there yet
 
 
-_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True), callback=_given)
+_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True), callback=_or_own)
+_since = click.option("--since", type=duration, default="5000w", help="Those that started within a time, such as 1h.")
 
 
 @main.command("list")
 @_paths
 @click.option("--failed", is_flag=True, help="Those that failed.")
 @click.option("--unfinished", is_flag=True, help="Those that neither ended nor failed.")
-@click.option("--slow", type=DURATION, default="0s", help="Those that took as long or longer, such as 2s.")
+@click.option("--slow", type=duration, default="0s", help="Those that took as long or longer, such as 2s.")
 @click.option("-c", "--collection", default="", help="Those of a collection.")
 @click.option("-q", "--question", metavar="TEXT", default="", help="Those with a text in their question.")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Those with a label.")
-@click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 1h.")
+@_since
 @click.option("-n", "most", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a request, with all that is known of it.")
 def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any) -> None:
@@ -89,51 +83,12 @@ def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool
     found = newest(*paths, most=most, since=time.time() - since, is_wanted=_filter(**wanted))
     if as_json:
         for request in found:
-            click.echo(escape(json.dumps(asdict(request), default=lambda time: time.isoformat(), ensure_ascii=False)))
+            click.echo(escape(json.dumps(asdict(request), default=str, ensure_ascii=False)))
+    elif found:
+        click.echo("\n".join(list_lines(found)))
     else:
-        click.echo("\n".join(list_lines(found)) if found else _NOTHING.format(" ".join(paths)))
-
-
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("request_id", metavar="ID")
-@_paths
-@click.option("--text", "as_text", is_flag=True, help="All its records, as the text format has them.")
-def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
-    """Show one request. Its ID is as many of the first digits as tell it; -1 is the newest, -2 the one before it."""
-    request = _find(request_id, paths)
-    own = [record for record in records(request.path) if request.request_id.startswith(record.request_id)]
-    lines = (record.text().rstrip("\n") for record in own) if as_text else show_lines(request, own)
-    click.echo("\n".join(lines))
-
-
-@main.command()
-@_paths
-@click.option("--by", default="collection", show_default=True, help="collection, view, or the name of a label.")
-@click.option("--since", type=DURATION, default="5000w", help="Those that started within a time, such as 7d.")
-def stats(paths: tuple[str, ...], by: str, since: float) -> None:
-    """Count requests and what they used. The columns p50 and p95 are seconds of those that ended or failed."""
-    start = time.time() - since
-    found = (each for each in requests(*paths) if each.started.timestamp() >= start)
-    click.echo("\n".join(stats_lines(by, found)))
-
-
-@main.command("prune")
-@click.argument("log_dir", required=False, type=click.Path(exists=True, file_okay=False))
-@click.option("--older-than", type=DURATION, help="Remove what was written last before that, such as 30d.")
-@click.option("--max-bytes", type=SIZE, help="Remove the oldest until no more is left, such as 1GB.")
-@click.option("--gzip-after", type=DURATION, help="Compress what was written last before that, such as 1d.")
-@click.option("--pattern", default=FILENAME_PATTERN, show_default=True, help="What the handler calls its files.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: float | None) -> None:
-    """Remove and compress old files. Those that the handler cannot have made stay."""
-    if not any(limit is not None for limit in limits.values()):
-        raise click.UsageError("say --older-than, --max-bytes or --gzip-after; for example --older-than 30d")
-    done: Counter[str] = Counter()
-    for action, file in prune(LogFile(log_dir or LOG_DIR, pattern), **limits, dry_run=dry_run):
-        done.update({action: 1, f"{action} bytes": file.size})
-        click.echo(f"{'would ' * dry_run}{action} {escape(file.path)}")
-    for action in ("remove", "compress", "keep"):
-        click.echo(f"{'would ' * dry_run}{action} {done[action]} files of {done[f'{action} bytes']:,} bytes")
+        where = " ".join(paths)
+        click.echo(f"No such requests in {where}: ask something with the handler, or name other files or directories.")
 
 
 def _filter(failed: bool, unfinished: bool, slow: float, collection: str, question: str, labels: list[str]) -> Wanted:
@@ -148,16 +103,55 @@ def _filter(failed: bool, unfinished: bool, slow: float, collection: str, questi
     )
 
 
-def _find(request_id: str, paths: tuple[str, ...]) -> Request:
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("request_id", metavar="ID")
+@_paths
+@click.option("--text", "as_text", is_flag=True, help="All its records, as the text format has them.")
+def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
+    """Show one request. Its ID is as many of the first digits as tell it; -1 is the newest, -2 the one before it."""
     if re.fullmatch(r"-[1-9]\d*", request_id):
-        latest = newest(*paths, most=-int(request_id))
-        found = latest[: len(latest) == -int(request_id)]
+        number = -int(request_id)
+        found = newest(*paths, most=number)[::-1][number - 1 :]
     else:
         found = with_id(request_id, *paths)
     if len(found) != 1:
         several = " ".join(each.request_id for each in found)
         raise click.ClickException(f"{len(found)} requests are {request_id} in {' '.join(paths)} {several}".rstrip())
-    return found[0]
+    (request,) = found
+    own = [record for record in records(request.path) if request.request_id.startswith(record.request_id)]
+    lines = (record.text().rstrip("\n") for record in own) if as_text else show_lines(request, own)
+    click.echo("\n".join(lines))
+
+
+@main.command()
+@_paths
+@click.option("--by", default="collection", show_default=True, help="collection, view, or the name of a label.")
+@_since
+def stats(paths: tuple[str, ...], by: str, since: float) -> None:
+    """Count requests and what they used. The columns p50 and p95 are seconds of those that ended or failed."""
+    start = time.time() - since
+    found = (each for each in requests(*paths) if each.started.timestamp() >= start)
+    click.echo("\n".join(stats_lines(by, found)))
+
+
+@main.command("prune")
+@click.argument("log_dir", required=False, type=click.Path(exists=True, file_okay=False))
+@click.option("--older-than", type=duration, help="Remove what was written last before that, such as 30d.")
+@click.option("--max-bytes", type=size, help="Remove the oldest until no more is left, such as 1GB.")
+@click.option("--gzip-after", type=duration, help="Compress what was written last before that, such as 1d.")
+@click.option("--pattern", default=FILENAME_PATTERN, show_default=True, help="What the handler calls its files.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: float | None) -> None:
+    """Remove and compress old files. Those that the handler cannot have made stay."""
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if not given:
+        raise click.UsageError("say --older-than, --max-bytes or --gzip-after; for example --older-than 30d")
+    would, done = "would " * dry_run, Counter[str]()
+    for action, file in prune(LogFile(log_dir or LOG_DIR, pattern), **given, dry_run=dry_run):
+        done.update({action: 1, f"{action} bytes": file.size})
+        click.echo(f"{would}{action} {escape(file.path)}")
+    for action in ("remove", "compress", "keep"):
+        click.echo(f"{would}{action} {done[action]} files of {done[f'{action} bytes']:,} bytes")
 
 
 if __name__ == "__main__":

@@ -2,21 +2,22 @@
 
 import gzip
 import os
+import stat
 import zlib
-from collections.abc import Callable, Iterator
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from heapq import heappush, heappushpop
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .parsing import Facts, LogRecord, parse_line
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
-_LONGEST_LINE = 1 << 28  # bytes; a longer one is none of a log
-_COARSEST = 2.0  # seconds between two times that a file can have, on FAT
-_OUTCOMES: dict[str, Literal["ok", "failed"]] = {"request_end": "ok", "request_failed": "failed"}
+_LONGEST_LINE = 1 << 28  # characters; a longer one is none of a log
+_OUTCOMES = {"request_end": "ok", "request_failed": "failed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +59,23 @@ class Request:
     written: float
 
 
-_FIELDS = frozenset(field.name for field in fields(Request))
-
+_FIELDS = [field.name for field in fields(Request)]
 
 Wanted: TypeAlias = Callable[[Request], bool]
+
+
+class Found(NamedTuple):
+    """A file.
+
+    Attributes:
+        written: when it was written last, in seconds since 1970.
+        size: in bytes.
+        path: where it is.
+    """
+
+    written: float
+    size: int
+    path: str
 
 
 def requests(*paths: StrPath) -> Iterator[Request]:
@@ -70,26 +84,24 @@ def requests(*paths: StrPath) -> Iterator[Request]:
     No more is in memory than the requests of one file that have not ended.
 
     Raises:
-        OSError: a path is not there, or may not be read.
+        OSError: a path may not be read.
     """
     ended: set[str] = set()  # in a file that was written later than the one they started in
     files = find_files(*paths)
-    packed = {(file.at, file.path) for file in files if file.path.endswith(".gz")}
-    for at, _, path in files:
-        if path.endswith(".part") or (at, f"{path}.gz") in packed:
-            continue  # `prune` is at work on it, or was
+    copies = find_copies(files)
+    for file in files:
+        if (file.written, file.path) in copies:
+            continue
         started: dict[str, LogRecord] = {}
-        for record in records(path):
+        for record in records(file.path):
             if record.kind == "request_start":
                 started[record.request_id] = record
             elif record.kind in _OUTCOMES:
-                start = started.pop(record.request_id, None)
-                if not start:
+                start = started.pop(record.request_id, record)
+                if start is record:
                     ended.add(record.request_id)
-                yield _request(path, at, start, record)
-        for start in started.values():
-            if start.request_id not in ended:
-                yield _request(path, at, start, None)
+                yield _request(file, start, record)
+        yield from (_request(file, start, start) for start in started.values() if start.request_id not in ended)
 
 
 def newest(*paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lambda request: True) -> list[Request]:
@@ -101,90 +113,67 @@ def newest(*paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lam
         since: when they started at the earliest, in seconds since 1970.
         is_wanted: whether to take a request.
     """
-    heap: list[tuple[datetime, int, Request]] = []
-    for number, request in enumerate(requests(*paths)):
-        if request.written + _COARSEST < (heap[0][0].timestamp() if len(heap) == most else since):
+    found: list[Request] = []
+    for request in requests(*paths):
+        earliest = found[0].started.timestamp() if len(found) == most else since
+        if request.written + 2 < earliest:  # 2 seconds: the coarsest time that a file can have, on FAT
             break  # what follows was written, and so started, before those that are found
-        if request.started.timestamp() >= since and is_wanted(request):
-            (heappush if len(heap) < most else heappushpop)(heap, (request.started, number, request))
-    return [request for *_, request in sorted(heap)]
+        if request.started.timestamp() >= earliest and is_wanted(request):
+            insort(found, request, key=attrgetter("started"))
+            del found[:-most]
+    return found
 
 
 def with_id(start: str, *paths: StrPath) -> list[Request]:
     """Return the requests whose id begins so; where files have it in their names, no others are read."""
     named = [file.path for file in find_files(*paths) if start[:8] in os.path.basename(file.path)]
-    found = {each.request_id: each for each in requests(*named) if each.request_id.startswith(start)}
-    return [*found.values()] or [each for each in requests(*paths) if each.request_id.startswith(start)]
+    found = [each for each in requests(*named) if each.request_id.startswith(start)]
+    return found or [each for each in requests(*paths) if each.request_id.startswith(start)]
 
 
-def _request(path: str, written: float, start: LogRecord | None, last: LogRecord | None) -> Request:
-    facts: Facts = {"outcome": _OUTCOMES[last.kind] if last else "unfinished"}
-    for record in filter(None, (start, last)):
-        facts = (
-            {"request_id": record.request_id, "started": datetime.fromisoformat(record.time)} | facts | record.facts()
-        )
-    if not start:
-        facts["started"] -= timedelta(seconds=facts.get("elapsed", 0))
-    return Request(path=path, written=written, **{name: value for name, value in facts.items() if name in _FIELDS})
-
-
-class Found(NamedTuple):
-    """A file.
-
-    Attributes:
-        at: when it was written last, in seconds since 1970.
-        size: in bytes.
-        path: where it is.
-    """
-
-    at: float
-    size: int
-    path: str
+def _request(file: Found, start: LogRecord, end: LogRecord) -> Request:
+    """Return what two records tell, which are the same where the files hold but one of them."""
+    facts = end.facts() | start.facts()
+    since = facts.get("elapsed", 0) if start is end else 0
+    facts |= {"outcome": _OUTCOMES.get(end.kind, "unfinished"), "started": facts["time"] - timedelta(seconds=since)}
+    facts |= {"path": file.path, "written": file.written}
+    return Request(**{name: facts[name] for name in _FIELDS if name in facts})
 
 
 def find_files(*paths: StrPath) -> list[Found]:
-    """Return files, and of directories all the files in them, that written last first."""
-    return sorted((found for path in paths for found in _entries(os.fspath(path))), reverse=True)
+    """Return files, and of directories all the files in them, that written last first; links in them are not followed."""
+    return sorted((found for path in paths for found in _files(os.path.realpath(path))), reverse=True)
 
 
-def _entries(path: str) -> Iterator[Found]:
-    if not os.path.isdir(path):
-        status = os.stat(path)
-        yield Found(status.st_mtime, status.st_size, path)
-        return
-    with os.scandir(path) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # it was removed meanwhile
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _entries(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield Found(entry.stat().st_mtime, entry.stat().st_size, entry.path)
+def _files(path: str) -> Iterator[Found]:
+    with suppress(FileNotFoundError):  # it was removed meanwhile
+        status = os.lstat(path)
+        if stat.S_ISDIR(status.st_mode):
+            for name in os.listdir(path):
+                yield from _files(os.path.join(path, name))
+        elif stat.S_ISREG(status.st_mode):
+            yield Found(status.st_mtime, status.st_size, path)
+
+
+def find_copies(files: Iterable[Found]) -> set[tuple[float, str]]:
+    """Return the `written` and `path` of what holds only what others hold, too: `prune` is at work on it, or was killed."""
+    return {(file.written, file.path.removesuffix(".gz")) for file in files if file.path.endswith((".gz", ".part"))}
 
 
 def records(path: StrPath) -> Iterator[LogRecord]:
     """Yield the records of a file in their order; what is none, or was cut short, is passed over."""
     record: LogRecord | None = None
-    lines: list[bytes] = []  # of a record as text, behind its headline
-    for line in _lines(os.fspath(path)):
-        if found := parse_line(line):
-            if record:
-                yield _whole(record, lines)
-            record, lines = found, []
-        elif record and not line.startswith(b"{") and line.startswith(record.raw[:9]):
-            lines.append(line)
+    opened = gzip.open if str(path).endswith(".gz") else open
+    with (
+        suppress(EOFError, gzip.BadGzipFile, zlib.error, FileNotFoundError),  # it is none, or was removed
+        opened(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file,
+    ):
+        while (line := file.readline(_LONGEST_LINE)).endswith("\n"):  # the last may still be under way
+            if found := parse_line(line):
+                if record:
+                    yield record
+                record = found
+            elif record and line.startswith(f"{record.request_id[:8]} "):
+                record.lines.append(line)  # of text, behind its headline
     if record:
-        yield _whole(record, lines)
-
-
-def _whole(record: LogRecord, lines: list[bytes]) -> LogRecord:
-    return record._replace(raw=b"".join([record.raw, *lines])) if lines else record
-
-
-def _lines(path: str) -> Iterator[bytes]:
-    with suppress(EOFError, gzip.BadGzipFile, zlib.error, FileNotFoundError):  # it is none, or was removed
-        if not os.path.exists(path):
-            path += ".gz"  # compressed since it was found
-        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-            while line := file.readline(_LONGEST_LINE):
-                if line.endswith(b"\n"):
-                    yield line
+        yield record

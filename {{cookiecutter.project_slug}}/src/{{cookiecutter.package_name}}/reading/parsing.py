@@ -1,32 +1,27 @@
-"""One record as it stands in a file of either format, parsed."""
+"""One record of a file of either format, and what it tells."""
 
 import json
 import re
+from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from ..formats import show
 
 Facts: TypeAlias = dict[str, Any]
+_Fields: TypeAlias = list[tuple[str, str]]
 
 _JSON = re.compile(
-    rb'\{"time": ?"(?P<time>\d{4}-\d\d-\d\dT[\d:.]+Z)", ?"request_id": ?"(?P<id>[0-9a-f]{32})", ?"kind": ?"(?P<kind>\w+)"'
+    r'\{"time": ?"(?P<time>\d{4}-\d\d-\d\dT[\d:.]+Z)", ?"request_id": ?"(?P<id>[0-9a-f]{32})", ?"kind": ?"(?P<kind>\w+)"'
 )
 _TEXT = re.compile(
-    rb"(?P<id>[0-9a-f]{8}) (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) "
-    rb"(?P<kind>(?:request|event)_(?:start|end|failed))(?: (?P<event_id>\d+) (?P<event>.+?))?"
-    rb"(?:  Elapsed Time: (?P<late>at most )?(?P<elapsed>[\d.]+) s)?\n"
+    r"(?P<id>[0-9a-f]{8}) (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) "
+    r"(?P<kind>(?:request|event)_(?:start|end|failed))(?: (?P<event_id>\d+) (?P<event>.+?))?"
+    r"(?:  Elapsed Time: (?P<late>at most )?(?P<elapsed>\d+\.\d+) s)?\n"
 )
-_SUMMARY = re.compile(
-    rb"(?m)^[0-9a-f]{8}   Summary: (?:no view|(?P<view>.*?))(?:, (?P<row_count>\d+) rows)?(?:, (?P<calls>\d+) calls)?"
-    rb"(?:, (?P<failed_calls>\d+) failed)?(?:, (?P<total_tokens>\d+) tokens)?$"
-)
-_FIELD_START = re.compile(r"(?m)^[0-9a-f]{8}   (?=[^ -])")
-_IN_GROUPS = {"event": str, "view": str, "elapsed": float} | dict.fromkeys(
-    ["event_id", "row_count", "calls", "failed_calls", "total_tokens"], int
-)
-_LABELS = {"SQL": "sql", "IQL": "iql", "Output": "rows"} | {
-    name.capitalize(): name for name in ("collection", "question", "process", "answer")
-}
+_FIELD = re.compile(r"(?m)^.{8}   ([^ \n-][^:\n]*):(.*(?:\n.{8} (?:\||  -) .*)*)")
+_BAR, _ITEM = re.compile(r"\n.{8} \| "), re.compile(r"\n.{8}   - (.*)")  # of a text of several lines, of a list
+_COUNT = re.compile(r", (\d+) (rows|calls|failed|tokens)\b")
+_COUNTS = {"rows": "row_count", "calls": "calls", "failed": "failed_calls", "tokens": "total_tokens"}
 
 
 class LogRecord(NamedTuple):
@@ -36,51 +31,52 @@ class LogRecord(NamedTuple):
         request_id: 32 hex digits; the first 8 of them in a text file.
         time: when it happened, ISO 8601, UTC.
         kind: as in `Record`.
-        raw: its lines.
+        lines: one of JSON, or a headline and more of text.
     """
 
     request_id: str
     time: str
     kind: str
-    raw: bytes
+    lines: list[str]
 
     def facts(self) -> Facts:
-        """Return what it tells, by the names of `Request`, and of an event its `event_id` and its `event`."""
-        facts = _facts_of_json(self.raw) if self.raw.startswith(b"{") else _facts_of_text(self.raw)
-        return {name: value for name, value in facts.items() if value is not None}
+        """Return what it tells, by the names of `Request`: its `time`, and of an event its `event_id` and its `event`."""
+        text = "".join(self.lines)
+        headline = _TEXT.match(text)
+        facts = _facts_of_text(headline, text) if headline else _facts_of_json(_load(text))
+        known = {name: value for name, value in facts.items() if value is not None}
+        return {"request_id": self.request_id, **known, "time": datetime.fromisoformat(self.time)}
 
     def text(self) -> str:
         """Return it as the text format shows it."""
-        row = _load(self.raw)
-        return show(row) if row else self.raw.decode("utf-8", "replace")
+        text = "".join(self.lines)
+        row = _load(text)
+        return show(row) if row else text
 
 
-def parse_line(line: bytes) -> LogRecord | None:
+def parse_line(line: str) -> LogRecord | None:
     """Return the record that `line` is, or is the headline of, if it is one."""
-    if found := _JSON.match(line) or _TEXT.fullmatch(line):
-        request_id, time, kind = (part.decode() for part in found.group("id", "time", "kind"))
-        return LogRecord(request_id, time.replace(" ", "T").rstrip("Z") + "Z", kind, line)
-    return None
+    found = _JSON.match(line) or _TEXT.fullmatch(line)
+    return LogRecord(found["id"], found["time"].rstrip("Z") + "Z", found["kind"], [line]) if found else None
 
 
-def _load(raw: bytes) -> Facts:
+def _load(text: str) -> Any:
     try:
-        return _mapping(json.loads(raw))
-    except ValueError:  # text, or something else wrote into the file
+        return json.loads(text)
+    except ValueError:  # it is text, or was cut short
         return {}
 
 
-def _facts_of_json(raw: bytes) -> Facts:
-    row = _load(raw)
+def _facts_of_json(row: Facts) -> Facts:
     data, summary = _mapping(row.get("data")), _mapping(row.get("summary"))
     result = _mapping(data.get("result"))
     context = _mapping(result.get("context"))
     return {
-        **{name: row.get(name) for name in ("labels", "process", "elapsed", "error", "event_id")},
-        "event": row.get("step") or row.get("event"),
         "collection": data.get("collection_name"),
         "question": data.get("question"),
+        **row,
         **summary,
+        "event": row.get("step") or row.get("event"),
         "answer": result.get("textual_response"),
         "sql": context.get("sql"),
         "iql": context.get("iql"),
@@ -93,36 +89,23 @@ def _mapping(value: Any) -> Facts:
     return value if isinstance(value, dict) else {}  # else it is withheld
 
 
-def _facts_of_text(raw: bytes) -> Facts:
-    groups = _groups(_TEXT.match(raw)) | _groups(_SUMMARY.search(raw))
-    facts: Facts = {name: make(groups[name]) for name, make in _IN_GROUPS.items() if name in groups}
-    errors: list[Facts] = []
-    for label, value in map(_field, _FIELD_START.split(raw.decode("utf-8", "replace"))[1:]):
-        name, _, key = label.partition(" ")
-        if label in ("Error", "Caused by"):
-            kind, _, message = value.partition(": ")
-            errors.append({"type": kind, "message": message})
-        elif label == "Request":
-            facts["request_id"] = value[:32]
-        elif key and name in ("Labels", "IQL"):
-            facts.setdefault(name.lower(), {})[key] = value
-        elif label in _LABELS:
-            facts.setdefault(_LABELS[label], value)
-    if errors and "late" not in groups:
-        facts["error"] = errors[0] | {"causes": errors[1:]}
-    return facts
-
-
-def _groups(found: re.Match[bytes] | None) -> dict[str, str]:
-    return {name: value.decode() for name, value in found.groupdict().items() if value} if found else {}
-
-
-def _field(part: str) -> tuple[str, Any]:
-    """Return the label and the value of a field: text in one line, text behind bars, or a list of JSON."""
-    label, _, value = part.partition(":")
-    first, *lines = value.rstrip("\n").split("\n")
-    if not lines:
-        return label, first[1:]
-    if lines[0][8:13] == "   - ":
-        return label, [json.loads(line[13:]) for line in lines]
-    return label, "\n".join(line[11:] for line in lines)
+def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
+    shown = _FIELD.findall(text)
+    fields = [(label, _BAR.sub("\n", value)[1:]) for label, value in shown]
+    first = dict(reversed(fields))
+    summary = first.get("Summary", "")
+    causes = [value.partition(": ") for label, value in fields if label in ("Error", "Caused by")]
+    errors = [{"type": kind, "message": message} for kind, _, message in causes]
+    return {
+        **{_COUNTS[what]: int(number) for number, what in _COUNT.findall(summary)},
+        **{name.lower(): first.get(name) for name in ("Process", "Collection", "Question", "Answer", "SQL")},
+        "request_id": first.get("Request", "")[:32] or None,
+        "event_id": headline["event_id"] and int(headline["event_id"]),
+        "event": headline["event"],
+        "elapsed": headline["elapsed"] and float(headline["elapsed"]),
+        "labels": {label[7:]: value for label, value in fields if label.startswith("Labels ")} or None,
+        "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")} or None,
+        "view": summary.partition(", ")[0] or None,
+        "rows": [_load(item) for item in _ITEM.findall(dict(shown).get("Output", ""))] or first.get("Output"),
+        "error": errors[0] | {"causes": errors[1:]} if errors and not headline["late"] else None,
+    }
