@@ -95,7 +95,7 @@ async def test_what_may_still_be_written_to_stays(log_dir: Path) -> None:
         age(log_dir / name, 2 * HOUR)
 
     said = done(LogFile(log_dir, "{collection}"), older_than=0)
-    assert sorted(said) == ["keep open", "remove ended", "remove killed"]
+    assert sorted(said) == ["remove ended", "remove killed"]
     assert logs(log_dir) == ["open", "young"]
 
 
@@ -220,19 +220,18 @@ async def test_prune_says_what_it_does(log_dir: Path) -> None:
         await ask(Handler(log_dir))  # the pattern of the project
     for name in logs(log_dir):
         os.utime(log_dir / name, (1, 1))
-    size = sum((log_dir / name).stat().st_size for name in logs(log_dir))
-    would = run(log_dir, "--older-than", "30d", "--dry-run")
-    assert would[-3] == f"would remove {len(logs(log_dir))} files of {size:,} bytes"
-    assert would[-2:] == [f"would {action} 0 files of 0 bytes" for action in ("compress", "keep")]
-    removed = run(log_dir, "--older-than", "30d")
-    assert removed == [line.removeprefix("would ") for line in would]
+    removed = {f"remove {log_dir / name} of {(log_dir / name).stat().st_size:,} bytes" for name in logs(log_dir)}
+    assert set(run(log_dir, "--older-than", "30d", "--dry-run")) == {f"would {line}" for line in removed}
+    assert set(run(log_dir, "--older-than", "30d")) == removed
     assert logs(log_dir) == []
+    assert run(log_dir, "--older-than", "30d") == []
 
 
 async def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
     await make_file(log_dir, "a b", 90 * DAY)
-    assert run(log_dir, "--older-than", "30d")[0] == "remove 0 files of 0 bytes"
-    assert run(log_dir, "--older-than", "30d", "--pattern", "a b")[0] == f"remove {log_dir / 'a b'}"
+    assert run(log_dir, "--older-than", "30d") == []
+    (removed,) = run(log_dir, "--older-than", "30d", "--pattern", "a b")
+    assert removed.startswith(f"remove {log_dir / 'a b'} of ")
     assert "filename_pattern '../x': each part" in run(log_dir, "--older-than", "30d", "--pattern", "../x")[-1]
 
 

@@ -87,6 +87,17 @@ async def test_a_failure_of_unknown_cause_has_no_error(
     assert request.elapsed
 
 
+@FORMATS
+async def test_a_request_without_a_view_has_none(
+    log_format: str, log_dir: Path, make_collection: MakeCollection
+) -> None:
+    with pytest.raises(ValueError), recording():
+        await make_collection(Handler(log_dir, "all", log_format), view=None).ask("Who?")
+
+    (request,) = requests(log_dir)
+    assert (request.outcome, request.view, request.calls) == ("failed", None, 0 if log_format == "jsonl" else None)
+
+
 async def test_formats_share_a_directory_and_even_a_file(log_dir: Path) -> None:
     for log_format in ("text", "jsonl", "text"):
         await ask(Handler(log_dir, "all", log_format), question=log_format)

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import time
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -146,12 +145,8 @@ def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: floa
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if not given:
         raise click.UsageError("say --older-than, --max-bytes or --gzip-after; for example --older-than 30d")
-    would, done = "would " * dry_run, Counter[str]()
     for action, file in prune(LogFile(log_dir or LOG_DIR, pattern), **given, dry_run=dry_run):
-        done.update({action: 1, f"{action} bytes": file.size})
-        click.echo(f"{would}{action} {escape(file.path)}")
-    for action in ("remove", "compress", "keep"):
-        click.echo(f"{would}{action} {done[action]} files of {done[f'{action} bytes']:,} bytes")
+        click.echo(f"{'would ' * dry_run}{action} {escape(file.path)} of {file.size:,} bytes")
 
 
 if __name__ == "__main__":

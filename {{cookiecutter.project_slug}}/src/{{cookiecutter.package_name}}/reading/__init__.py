@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .parsing import Facts, LogRecord, parse_line
@@ -119,7 +118,7 @@ def newest(*paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lam
         if request.written + 2 < earliest:  # 2 seconds: the coarsest time that a file can have, on FAT
             break  # what follows was written, and so started, before those that are found
         if request.started.timestamp() >= earliest and is_wanted(request):
-            insort(found, request, key=attrgetter("started"))
+            insort(found, request, key=lambda each: each.started)
             del found[:-most]
     return found
 

@@ -2,13 +2,13 @@
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from ..formats import show
 
 Facts: TypeAlias = dict[str, Any]
-_Fields: TypeAlias = list[tuple[str, str]]
 
 _JSON = re.compile(
     r'\{"time": ?"(?P<time>\d{4}-\d\d-\d\dT[\d:.]+Z)", ?"request_id": ?"(?P<id>[0-9a-f]{32})", ?"kind": ?"(?P<kind>\w+)"'
@@ -61,10 +61,9 @@ def parse_line(line: str) -> LogRecord | None:
 
 
 def _load(text: str) -> Any:
-    try:
+    with suppress(ValueError):  # it is text, or was cut short
         return json.loads(text)
-    except ValueError:  # it is text, or was cut short
-        return {}
+    return {}
 
 
 def _facts_of_json(row: Facts) -> Facts:
@@ -93,7 +92,7 @@ def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
     shown = _FIELD.findall(text)
     fields = [(label, _BAR.sub("\n", value)[1:]) for label, value in shown]
     first = dict(reversed(fields))
-    summary = first.get("Summary", "")
+    summary = first.get("Summary", "no view")
     causes = [value.partition(": ") for label, value in fields if label in ("Error", "Caused by")]
     errors = [{"type": kind, "message": message} for kind, _, message in causes]
     return {
@@ -105,7 +104,7 @@ def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
         "elapsed": headline["elapsed"] and float(headline["elapsed"]),
         "labels": {label[7:]: value for label, value in fields if label.startswith("Labels ")} or None,
         "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")} or None,
-        "view": summary.partition(", ")[0] or None,
+        "view": None if summary.startswith("no view") else summary.partition(", ")[0],
         "rows": [_load(item) for item in _ITEM.findall(dict(shown).get("Output", ""))] or first.get("Output"),
         "error": errors[0] | {"causes": errors[1:]} if errors and not headline["late"] else None,
     }

@@ -23,9 +23,9 @@ def prune(
 ) -> Iterator[tuple[str, Found]]:
     """Remove or compress files of `log`, the oldest first; yield what is done, and to which.
 
-    Only files that the pattern can have made, and none that was written within the last hour. What holds a
-    request that may still run is kept: one that started within the last week and has not finished. To be killed
-    at any point loses nothing of what is kept.
+    Only files that the pattern can have made, and none that may still be written to: within the last hour it was, or
+    it holds a request that started within the last week and has not finished. To be killed at any point loses nothing
+    of what is kept.
 
     Args:
         log: where they are, and what they are called.
@@ -43,13 +43,13 @@ def prune(
         age = now - file.written
         is_over = age >= older_than or left > max_bytes or (file.written, file.path) in copies
         is_plain = age >= gzip_after and not file.path.endswith(".gz")
-        if age >= _YOUNGEST and (is_over or is_plain):
-            action = "keep" if _may_run(file, now) else "remove" if is_over else "compress"
-            if action != "keep" and not dry_run:
-                with suppress(FileNotFoundError):  # another run was faster
-                    (_remove if is_over else _compress)(file)
-            left -= file.size if action == "remove" else 0
-            yield action, file
+        if age < _YOUNGEST or not (is_over or is_plain) or _may_run(file, now):
+            continue
+        if not dry_run:
+            with suppress(FileNotFoundError):  # another run was faster
+                (_remove if is_over else _compress)(file)
+        left -= file.size if is_over else 0
+        yield "remove" if is_over else "compress", file
 
 
 def _expression(pattern: str) -> str:
@@ -58,8 +58,8 @@ def _expression(pattern: str) -> str:
     for literal, name, form, _ in Formatter().parse(pattern):
         expression += re.escape(literal)
         if name == "started_at":
-            time = re.escape(form or "")
-            expression += re.sub("%(.)", lambda code: r"\d+" if code[1] in _NUMBERS else "[^/]+", time)
+            codes = re.escape(form or "")
+            expression += re.sub("%(.)", lambda code: r"\d+" if code[1] in _NUMBERS else "[^/]+", codes)
         elif name:
             expression += "[0-9A-Za-z_~-]+"
     return expression
@@ -72,15 +72,16 @@ def _may_run(file: Found, now: float) -> bool:
 
 def _compress(file: Found) -> None:
     """Append a file to its `.gz`, which gets its time, so that `find_copies` knows what is in there already."""
-    packed, part = f"{file.path}.gz", f"{file.path}.gz.part"
-    with open(part, "wb", buffering=0, opener=_for_owner) as target:
+    packed, part, times = f"{file.path}.gz", f"{file.path}.gz.part", os.stat(file.path)
+    with open(part, "wb", opener=_for_owner) as target:
         with suppress(FileNotFoundError), open(packed, "rb") as earlier:
             shutil.copyfileobj(earlier, target)  # gzip reads several, one behind the other
         with open(file.path, "rb") as plain, gzip.open(target, "wb") as compressed:
             shutil.copyfileobj(plain, compressed)
             size = plain.tell()
+        target.flush()
         os.fsync(target.fileno())
-    shutil.copystat(file.path, part)
+    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
     os.replace(part, packed)
     _remove(file._replace(size=size))
 

@@ -89,19 +89,19 @@ def _time_line(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
     """Yield a line for each event with a bar from its start to its end, and below it why it failed."""
     events: dict[int, Facts] = {}
     for facts in (record.facts() for record in records):
-        if "event_id" in facts:
-            events[facts["event_id"]] = facts | events.get(facts["event_id"], {})  # its time is that of its start
-    for event in events.values():
-        event["begin"] = max((event["time"] - request.started).total_seconds(), 0.0)
+        if number := facts.get("event_id"):
+            begin = (facts["time"] - request.started).total_seconds()
+            events[number] = {"begin": begin, **facts, **events.get(number, {})}  # it began with its first record
     ends = [event["begin"] + event.get("elapsed", 0) for event in events.values()]
     scale = _BAR / max([request.elapsed or 1e-6, *ends])
     mark = "━" if sys.stdout.encoding.lower().startswith("utf") else "="
     for number, event in events.items():
+        elapsed = event.get("elapsed")
         first = min(int(event["begin"] * scale), _BAR - 1)
-        length = round(event["elapsed"] * scale) if "elapsed" in event else _BAR
-        bar = f"{' ' * first}{mark * max(length, 1)}"[:_BAR].ljust(_BAR)
-        took = show_seconds(event["elapsed"]) if "elapsed" in event else "no end"
-        color = "red" if "error" in event else "cyan" if "elapsed" in event else "yellow"
+        length = _BAR if elapsed is None else max(round(elapsed * scale), 1)
+        bar = f"{' ' * first}{mark * length}"[:_BAR].ljust(_BAR)
+        took = "no end" if elapsed is None else show_seconds(elapsed)
+        color = "yellow" if elapsed is None else "red" if "error" in event else "cyan"
         yield f"{number:3} {escape(event['event']):<22} {click.style(bar, fg=color)} {took:>10}"
         for error in _errors(event.get("error")):
             yield click.style(_cut(f"{'':6}{error}"), fg="red")
