@@ -126,26 +126,33 @@ async def test_what_is_compressed_is_read_as_before(log_dir: Path) -> None:
 async def test_what_comes_while_a_file_is_compressed_or_removed_stays(
     log_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace = os.replace
+    set_aside, late = pruning._set_aside, (await make_file(log_dir, "all", 0, "late")).read_bytes()
 
-    def append_first(source: str, target: str) -> None:
-        if target.endswith(".part"):  # the moment before the file itself goes
-            with open(source, "ab") as file:
-                file.write(late)
-        replace(source, target)
+    def append(path: str) -> int:
+        with open(path, "ab") as file:
+            return file.write(late)
 
-    await make_file(log_dir, "other", 0, "late")
-    late = (log_dir / "other").read_bytes()
-    (log_dir / "other").unlink()
     for limits in ({"gzip_after": DAY}, {"older_than": DAY}):
-        await make_file(log_dir, "all", 2 * DAY, "early")
-        monkeypatch.setattr(os, "replace", append_first)
-        done(LogFile(log_dir, "{collection}"), **limits)
-        monkeypatch.setattr(os, "replace", replace)
-        assert questions(log_dir) == ["early", "late"] if "gzip_after" in limits else ["late"]
-        assert (log_dir / "all").read_bytes() == late
         for name in logs(log_dir):
             (log_dir / name).unlink()
+        await make_file(log_dir, "all", 2 * DAY, "early")
+        monkeypatch.setattr(pruning, "_set_aside", lambda path: (append(path), set_aside(path), append(path))[1])
+        done(LogFile(log_dir, "{collection}"), **limits)
+        assert questions(log_dir) == ["early", "late", "late"]
+        assert (log_dir / "all").read_bytes() == late
+
+
+async def test_what_a_killed_run_has_set_aside_goes_first(log_dir: Path) -> None:
+    await make_file(log_dir, "all", 2 * HOUR, "second")
+    aside = await make_file(log_dir, "all.aside", 0, "first")
+    whole = aside.read_bytes()
+    aside.write_bytes(whole.splitlines(True)[0])
+    age(aside, 3 * HOUR)
+    assert done(LogFile(log_dir, "all"), older_than=0) == []  # its request may still run
+    aside.write_bytes(whole)
+    age(aside, 3 * HOUR)
+    assert done(LogFile(log_dir, "all"), gzip_after=0) == ["compress all.aside", "compress all"]
+    assert questions(log_dir) == ["first", "second"]
 
 
 @posix_only

@@ -156,7 +156,8 @@ def _files(path: str) -> Iterator[Found]:
 
 def find_copies(files: Iterable[Found]) -> set[tuple[float, str]]:
     """Return the `written` and `path` of what holds only what others hold, too: `prune` is at work on it, or was killed."""
-    return {(file.written, file.path.removesuffix(".gz")) for file in files if file.path.endswith((".gz", ".part"))}
+    packed = {(file.written, f"{file.path.removesuffix('.gz')}.aside") for file in files if file.path.endswith(".gz")}
+    return packed | {(file.written, file.path) for file in files if file.path.endswith(".part")}
 
 
 def records(path: StrPath) -> Iterator[LogRecord]:

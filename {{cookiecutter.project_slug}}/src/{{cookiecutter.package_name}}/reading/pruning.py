@@ -36,14 +36,14 @@ def prune(
     """
     now = time.time()
     root = os.path.realpath(log.log_dir)
-    is_ours = re.compile(f"{_expression(log.filename_pattern)}(\\.gz)?(\\.part)?").fullmatch
+    is_ours = re.compile(f"{_expression(log.filename_pattern)}(\\.aside|\\.gz|\\.gz\\.part)?").fullmatch
     files = [each for each in find_files(root) if is_ours(os.path.relpath(each.path, root).replace(os.sep, "/"))]
     copies, left = find_copies(files), sum(file.size for file in files)
     for file in reversed(files):
         age = now - file.written
         is_over = age >= older_than or left > max_bytes or (file.written, file.path) in copies
         is_plain = age >= gzip_after and not file.path.endswith(".gz")
-        if age < _YOUNGEST or not (is_over or is_plain) or _may_run(file, now):
+        if age < _YOUNGEST or not (is_over or is_plain) or _must_stay(file, now):
             continue
         if not dry_run:
             with suppress(FileNotFoundError):  # another run was faster
@@ -65,36 +65,39 @@ def _expression(pattern: str) -> str:
     return expression
 
 
-def _may_run(file: Found, now: float) -> bool:
+def _must_stay(file: Found, now: float) -> bool:
+    is_next = os.path.exists(f"{file.path}.aside")  # a run that was killed left that, which has to go first
     unfinished = (each for each in requests(file.path) if each.outcome == "unfinished")
-    return any(now - each.started.timestamp() < _LONGEST for each in unfinished)
+    return is_next or any(now - each.started.timestamp() < _LONGEST for each in unfinished)
+
+
+def _set_aside(path: str) -> str:
+    """Rename a file, so that what is written from now on goes into a new one; return its new path."""
+    if path.endswith((".aside", ".gz", ".part")):
+        return path  # nobody writes to it
+    os.replace(path, f"{path}.aside")
+    return f"{path}.aside"
+
+
+def _remove(file: Found) -> None:
+    aside = _set_aside(file.path)
+    if os.path.getsize(aside) == file.size:  # else more came until then, and it stays for another time
+        os.unlink(aside)
 
 
 def _compress(file: Found) -> None:
     """Append a file to its `.gz`, which gets its time, so that `find_copies` knows what is in there already."""
-    packed, part, times = f"{file.path}.gz", f"{file.path}.gz.part", os.stat(file.path)
-    with open(part, "wb", opener=_for_owner) as target:
+    aside = _set_aside(file.path)
+    packed, times = f"{aside.removesuffix('.aside')}.gz", os.stat(aside)
+    with open(f"{packed}.part", "wb", opener=_for_owner) as part:
         with suppress(FileNotFoundError), open(packed, "rb") as earlier:
-            shutil.copyfileobj(earlier, target)  # gzip reads several, one behind the other
-        with open(file.path, "rb") as plain, gzip.open(target, "wb") as compressed:
-            shutil.copyfileobj(plain, compressed)
-            size = plain.tell()
-        target.flush()
-        os.fsync(target.fileno())
-    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(part, packed)
-    _remove(file._replace(size=size))
-
-
-def _remove(file: Found) -> None:
-    """Remove a file, but for what was appended to it meanwhile: that stays, as a file of its own."""
-    aside = file.path.removesuffix(".part") + ".part"
-    os.replace(file.path, aside)
-    with open(aside, "rb") as old:
-        old.seek(file.size)
-        if late := old.read():
-            with open(file.path, "ab", opener=_for_owner) as new:
-                new.write(late)
+            shutil.copyfileobj(earlier, part)  # gzip reads several, one behind the other
+        with open(aside, "rb") as plain, gzip.open(part, "wb") as target:
+            shutil.copyfileobj(plain, target)
+        part.flush()
+        os.fsync(part.fileno())
+    os.utime(f"{packed}.part", ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(f"{packed}.part", packed)
     os.unlink(aside)
 
 
