@@ -78,7 +78,7 @@ def test_list() -> None:
         style("  LLMStatusError: Rate limit", fg="red"),
         style("01-02 03:04:05 22222222 staff      failed      <4.000              Who?", fg="red"),
         style("01-02 03:04:05 33333333 staff      unfinished", fg="yellow"),
-        "01-02 03:04:05 00000000 staff      ok           4.000     2     30 xxxxxxxxxxxxx",
+        "01-02 03:04:05 00000000 staff      ok           4.000     2     30 xxxxxxxxxxxx…",
     ]
     assert shown(list_lines([replace(FAILED, error={**ERROR, "causes": []})]))[-1] == style(
         "  ViewExecutionError: view", fg="red"

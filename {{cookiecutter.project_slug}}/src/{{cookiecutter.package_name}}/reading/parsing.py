@@ -93,6 +93,7 @@ def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
     fields = [(label, _BAR.sub("\n", value)[1:]) for label, value in shown]
     first = dict(reversed(fields))
     summary = first.get("Summary", "no view")
+    view = _COUNT.split(summary)[0]
     causes = [value.partition(": ") for label, value in fields if label in ("Error", "Caused by")]
     errors = [{"type": kind, "message": message} for kind, _, message in causes]
     return {
@@ -103,8 +104,8 @@ def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
         "event": headline["event"],
         "elapsed": headline["elapsed"] and float(headline["elapsed"]),
         "labels": {label[7:]: value for label, value in fields if label.startswith("Labels ")} or None,
-        "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")} or None,
-        "view": None if summary.startswith("no view") else summary.partition(", ")[0],
+        "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")} or first.get("IQL"),
+        "view": None if view == "no view" else view,
         "rows": [_load(item) for item in _ITEM.findall(dict(shown).get("Output", ""))] or first.get("Output"),
         "error": errors[0] | {"causes": errors[1:]} if errors and not headline["late"] else None,
     }

@@ -61,7 +61,8 @@ def _in_one_line(text: str) -> str:
 
 def _cut(text: str) -> str:
     """Return `text` in one line, as far as a terminal has room for it; nothing is cut where there is none."""
-    return _in_one_line(text)[: get_terminal_size((sys.maxsize, 0)).columns]
+    line, columns = _in_one_line(text), get_terminal_size((sys.maxsize, 0)).columns
+    return line if len(line) <= columns else f"{line[: columns - 1]}…"
 
 
 def show_lines(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
