@@ -72,13 +72,13 @@ def record(seconds: float, kind: str, event_id: int, event: str, **more: Any) ->
 
 def test_list() -> None:
     assert shown(list_lines([OK, FAILED, LATE, OPEN, replace(OK, question="x" * 80)])) == [
-        style("started        id       collection outcome    seconds calls tokens question", dim=True),
-        "01-02 03:04:05 00000000 staff      ok           4.000     2     30 Who?",
-        style("01-02 03:04:05 11111111 staff      failed       4.000     2     30 Who?", fg="red"),
+        style("started     id       collection outcome    seconds calls tokens question", dim=True),
+        "01-02 03:04 00000000 staff      ok           4.000     2     30 Who?",
+        style("01-02 03:04 11111111 staff      failed       4.000     2     30 Who?", fg="red"),
         style("  LLMStatusError: Rate limit", fg="red"),
-        style("01-02 03:04:05 22222222 staff      failed      <4.000              Who?", fg="red"),
-        style("01-02 03:04:05 33333333 staff      unfinished", fg="yellow"),
-        "01-02 03:04:05 00000000 staff      ok           4.000     2     30 xxxxxxxxxxxx…",
+        style("01-02 03:04 22222222 staff      failed      <4.000              Who?", fg="red"),
+        style("01-02 03:04 33333333 staff      unfinished", fg="yellow"),
+        "01-02 03:04 00000000 staff      ok           4.000     2     30 xxxxxxxxxxxxxxx…",
     ]
     assert shown(list_lines([replace(FAILED, error={**ERROR, "causes": []})]))[-1] == style(
         "  ViewExecutionError: view", fg="red"

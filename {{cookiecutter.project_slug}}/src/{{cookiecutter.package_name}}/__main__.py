@@ -82,7 +82,7 @@ def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool
     found = newest(*paths, most=most, since=time.time() - since, is_wanted=_filter(**wanted))
     if as_json:
         for request in found:
-            click.echo(escape(json.dumps(asdict(request), default=str, ensure_ascii=False)))
+            click.echo(escape(json.dumps(asdict(request), default=lambda time: time.isoformat(), ensure_ascii=False)))
     elif found:
         click.echo("\n".join(list_lines(found)))
     else:

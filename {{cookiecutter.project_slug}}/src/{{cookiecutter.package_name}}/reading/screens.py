@@ -32,7 +32,7 @@ def list_lines(requests: Sequence[Request]) -> Iterator[str]:
 
 
 def _cells(request: Request) -> list[Any]:
-    when = f"{request.started.astimezone():%m-%d %H:%M:%S}"
+    when = f"{request.started.astimezone():%m-%d %H:%M}"
     used = [_seconds(request), request.calls, request.total_tokens]
     return [when, request.request_id[:8], request.collection, request.outcome, *used, request.question]
 
