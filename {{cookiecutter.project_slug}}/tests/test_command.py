@@ -57,7 +57,7 @@ async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> No
     header, good, failed, why, unfinished = shown.output.splitlines()
 
     assert header.split() == ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
-    assert re.fullmatch(r"\d\d-\d\d \d\d:\d\d [0-9a-f]{8} orders +ok +\d\.\d{3} +1 +0 Who\?", good)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d [0-9a-f]{8} orders +ok +\d\.\d{3} +1 +0 Who\?", good)
     assert re.search(r" staff +failed +\d\.\d{3} +\d +0 Who is slow\?$", failed)
     assert why == r"  ConnectionError: the model \u001b[31mis down"
     assert re.search(r" staff +unfinished +Open\?$", unfinished)

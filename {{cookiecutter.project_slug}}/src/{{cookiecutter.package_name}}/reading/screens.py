@@ -4,6 +4,7 @@ import sys
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from shutil import get_terminal_size
 from typing import Any
 
@@ -32,7 +33,8 @@ def list_lines(requests: Sequence[Request]) -> Iterator[str]:
 
 
 def _cells(request: Request) -> list[Any]:
-    when = f"{request.started.astimezone():%m-%d %H:%M}"
+    started, today = request.started.astimezone(), datetime.now().date()
+    when = f"{started:%H:%M:%S}" if started.date() == today else f"{started:%m-%d %H:%M}"
     used = [_seconds(request), request.calls, request.total_tokens]
     return [when, request.request_id[:8], request.collection, request.outcome, *used, request.question]
 
