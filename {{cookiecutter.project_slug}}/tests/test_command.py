@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import pytest
 from click.testing import CliRunner, Result
@@ -103,13 +104,17 @@ def test_what_is_wrong_is_said_with_an_example(arguments: list[str], message: st
     assert shown.exit_code == 2
 
 
-async def test_lines_are_cut_to_the_width_of_a_terminal(log_dir: Path) -> None:
-    for question in ("\n", "x" * 300, "short"):
+async def test_lines_are_cut_to_the_width_of_a_terminal_as_it_shows_them(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all"), collection="x" * 70, question="\n")
+    for question in ("日本" * 40, "👩" * 60, "e\u0301" * 100, "x" * 300, "short"):
         await ask(Handler(log_dir, "all"), question=question)
-    for columns in (70, 80, 120):
-        _, empty, long, short = run("list", log_dir, columns=columns).output.splitlines()
-        assert len(empty) < len(short) < len(long) == columns
-        assert (long[-2:], short[-6:]) == ("x…", " short")
+    for columns in (70, 80, 81, 120):
+        lines = run("list", log_dir, columns=columns).output.splitlines()
+        widths = [sum(1 + (east_asian_width(char) in "WF") - (char == "\u0301") for char in line) for line in lines]
+        assert max(widths) <= columns
+        assert min(widths[2:6]) >= columns - 1
+        assert [line[-1] for line in lines[2:6]] == ["…"] * 4
+        assert lines[6].endswith(" short")
     assert ("x" * 300) in run("list", log_dir, columns=None).output
 
 

@@ -191,6 +191,13 @@ def test_text_of_a_failed_request_tells_the_whole_story() -> None:
     assert late[2] == "00000000   Error: unknown: put `recording()` around the `ask` to know it"
 
 
+def test_a_record_has_the_time_to_the_microsecond_and_labels_where_it_was_given_some() -> None:
+    row = json.loads(format_json(record_of({}, kind="request_start", time=NOW.replace(microsecond=123_456))))
+
+    assert row["time"] == "2026-01-02T00:00:00.123456Z"
+    assert "labels" not in row
+
+
 @pytest.mark.parametrize("kind", ["request_start", "event_start", "event_end", "event_failed", "request_failed"])
 def test_whatever_a_record_holds_both_formats_show(kind: Any) -> None:
     record = record_of({"city": "Kraków"}, kind=kind, summary={"question": "Who?", "calls": 1, "failed_calls": 0})

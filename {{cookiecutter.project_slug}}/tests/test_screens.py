@@ -71,7 +71,7 @@ def record(seconds: float, kind: str, event_id: int, event: str, **more: Any) ->
 
 
 def test_list() -> None:
-    today = replace(OK, started=datetime.now(UTC).replace(hour=0, minute=0, second=7), question="x" * 80)
+    today = replace(OK, started=datetime.now(UTC).replace(hour=0, minute=0, second=7), question="日" * 40)
     assert shown(list_lines([OK, FAILED, LATE, OPEN, today])) == [
         style("started     id       collection outcome    seconds calls tokens question", dim=True),
         "01-02 03:04 00000000 staff      ok           4.000     2     30 Who?",
@@ -79,7 +79,7 @@ def test_list() -> None:
         style("  LLMStatusError: Rate limit", fg="red"),
         style("01-02 03:04 22222222 staff      failed      <4.000              Who?", fg="red"),
         style("01-02 03:04 33333333 staff      unfinished", fg="yellow"),
-        "00:00:07    00000000 staff      ok           4.000     2     30 xxxxxxxxxxxxxxx…",
+        "00:00:07    00000000 staff      ok           4.000     2     30 日日日日日日日…",
     ]
     assert shown(list_lines([replace(FAILED, error={**ERROR, "causes": []})]))[-1] == style(
         "  ViewExecutionError: view", fg="red"

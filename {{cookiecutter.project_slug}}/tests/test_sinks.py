@@ -74,6 +74,31 @@ async def test_a_sink_that_raises_while_a_failure_waits_does_not_lose_it() -> No
     assert kinds[-2:] == ["request_end", "request_failed"]
 
 
+async def test_an_event_whose_start_was_lost_says_it_all_at_its_end() -> None:
+    records: list[Record] = []
+
+    def sink(record: Record) -> None:
+        if record.kind == "event_start":
+            raise OSError("no space")
+        records.append(record)
+
+    await ask(Recorder(sink))
+    assert {"type": "Prompt", "prompt": "Who?", "response": "Ann"}.items() <= (records[1].data or {}).items()
+
+
+async def test_a_failure_that_cannot_be_recorded_takes_the_place_of_no_error() -> None:
+    def sink(record: Record) -> None:
+        if record.kind == "request_failed":
+            raise OSError("no space")
+
+    handler = Recorder(sink, raise_errors=True)
+    with pytest.raises(KeyError), recording():
+        tracker = EventTracker.initialize_with_handlers([handler])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        raise KeyError
+    assert handler.lost_records == 1
+
+
 async def test_any_function_of_a_record_is_a_sink() -> None:
     records: list[Record] = []
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import dbally
@@ -218,5 +219,7 @@ async def test_a_good_request_leaves_nothing_open_and_says_nothing(
         await tracker.request_end(RESULT)
 
     assert [record.open_events for record in records] == [None] * 4
+    assert records[1].data == {"type": "Prompt", "prompt": "Who?"}
+    assert {record.started_at.utcoffset() for record in records} == {timedelta(0)}
     assert all(record.elapsed is None or record.elapsed == round(record.elapsed, 6) for record in records)
     assert caplog.messages == []

@@ -34,6 +34,9 @@ def _quantity(text: str, units: dict[str, float], example: str) -> float:
     return float(found[1]) * units[found[2]]
 
 
+_NOTHING = "No such requests in {}: ask something with the handler, or name other files or directories."
+
+
 class Commands(click.Group):
     """Commands of which `list` need not be named."""
 
@@ -58,11 +61,15 @@ def main(ctx: click.Context) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # some consoles cannot spell it all
 
 
-def _or_own(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
-    return paths or (LogFile().log_dir,)  # which need not be there yet
+def _given(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    paths = paths or (LogFile().log_dir,)
+    if not os.path.exists(paths[0]):
+        click.echo(_NOTHING.format(paths[0]))
+        ctx.exit()
+    return paths
 
 
-_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True), callback=_or_own)
+_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True), callback=_given)
 _since = click.option("--since", type=duration, default="5000w", help="Those that started within a time, such as 1h.")
 
 
@@ -83,11 +90,8 @@ def list_requests(paths: tuple[str, ...], most: int, since: float, as_json: bool
     if as_json:
         for request in found:
             click.echo(escape(json.dumps(asdict(request), default=lambda time: time.isoformat(), ensure_ascii=False)))
-    elif found:
-        click.echo("\n".join(list_lines(found)))
     else:
-        where = " ".join(paths)
-        click.echo(f"No such requests in {where}: ask something with the handler, or name other files or directories.")
+        click.echo("\n".join(list_lines(found)) if found else _NOTHING.format(" ".join(paths)))
 
 
 def _filter(failed: bool, unfinished: bool, slow: float, collection: str, question: str, labels: list[str]) -> Wanted:

@@ -123,8 +123,9 @@ def _label(name: str) -> str:
 
 
 def show_errors(error: Any) -> list[str]:
-    """Return the error of a record and its causes, a text each."""
-    return [": ".join(filter(None, (each["type"], each["message"]))) for each in (error, *error["causes"])]
+    """Return the error of a record and its causes, a text each; nothing of `None`."""
+    errors = [error, *error["causes"]] if error else []
+    return [": ".join(filter(None, (each["type"], each["message"]))) for each in errors]
 
 
 def show_seconds(seconds: float) -> str:

@@ -83,7 +83,7 @@ def requests(*paths: StrPath) -> Iterator[Request]:
     No more is in memory than the requests of one file that have not ended.
 
     Raises:
-        OSError: a path may not be read.
+        OSError: a path is not there, or may not be read.
     """
     ended: set[str] = set()  # in a file that was written later than the one they started in
     files = find_files(*paths)
@@ -141,7 +141,7 @@ def _request(file: Found, start: LogRecord, end: LogRecord) -> Request:
 
 def find_files(*paths: StrPath) -> list[Found]:
     """Return files, and of directories all the files in them, that written last first; links in them are not followed."""
-    return sorted((found for path in paths for found in _files(os.path.realpath(path))), reverse=True)
+    return sorted((found for path in paths for found in _files(os.path.realpath(path, strict=True))), reverse=True)
 
 
 def _files(path: str) -> Iterator[Found]:

@@ -43,10 +43,12 @@ def prune(
         age = now - file.written
         is_over = age >= older_than or left > max_bytes or (file.written, file.path) in copies
         is_plain = age >= gzip_after and not file.path.endswith(".gz")
-        if age < _YOUNGEST or not (is_over or is_plain) or _must_stay(file, now):
+        if age < _YOUNGEST or not (is_over or is_plain):
             continue
-        if not dry_run:
-            with suppress(FileNotFoundError):  # another run was faster
+        with suppress(FileNotFoundError):  # another run was faster
+            if _must_stay(file, now):
+                continue
+            if not dry_run:
                 (_remove if is_over else _compress)(file)
         left -= file.size if is_over else 0
         yield "remove" if is_over else "compress", file

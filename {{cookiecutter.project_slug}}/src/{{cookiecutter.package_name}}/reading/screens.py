@@ -2,15 +2,18 @@
 
 import sys
 from array import array
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 from shutil import get_terminal_size
 from typing import Any
+from unicodedata import category, east_asian_width
 
 import click
 
-from ..formats import escape, show_seconds
+from ..formats import escape, show_errors, show_seconds
 from . import Request
 from .parsing import Facts, LogRecord
 
@@ -18,6 +21,7 @@ _COLORS = {"ok": None, "failed": "red", "unfinished": "yellow"}
 _COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
 _COUNTS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
 _NUMBERS = {*_COUNTS, "seconds"}  # columns that are aligned to the right
+_AROUND = ("ViewExecutionError", "Text2SQLError")  # which db-ally puts around what went wrong
 _BAR = 40  # columns of the time line
 
 
@@ -27,8 +31,8 @@ def list_lines(requests: Sequence[Request]) -> Iterator[str]:
     yield click.style(header, dim=True)
     for request, line in zip(requests, lines, strict=True):
         yield click.style(line, fg=_COLORS[request.outcome])
-        errors = _errors(request.error)
-        for error in errors[1:2] or errors:  # db-ally wraps what went wrong into errors of its own
+        errors = show_errors(request.error)
+        for error in [each for each in errors if not each.startswith(_AROUND)][:1] or errors[-1:]:
             yield click.style(_cut(f"  {error}"), fg="red")
 
 
@@ -36,7 +40,7 @@ def _cells(request: Request) -> list[Any]:
     started, today = request.started.astimezone(), datetime.now().date()
     when = f"{started:%H:%M:%S}" if started.date() == today else f"{started:%m-%d %H:%M}"
     used = [_seconds(request), request.calls, request.total_tokens]
-    return [when, request.request_id[:8], request.collection, request.outcome, *used, request.question]
+    return [when, request.request_id[:8], _cut(request.collection, 4), request.outcome, *used, request.question]
 
 
 def _seconds(request: Request) -> str:
@@ -44,27 +48,32 @@ def _seconds(request: Request) -> str:
     return "" if request.elapsed is None else f"{'<' * is_late}{request.elapsed:.3f}"
 
 
-def _errors(error: Facts | None) -> list[str]:
-    errors = [error, *error.get("causes", [])] if error else []
-    return [": ".join(filter(None, (each["type"], each["message"]))) for each in errors]
-
-
 def _table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
     cells = [["" if cell is None else _in_one_line(str(cell)) for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    sides = [str.rjust if name in _NUMBERS else str.ljust for name in header]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        yield _cut(" ".join(align(cell, width) for align, cell, width in zip(sides, row, widths, strict=True)).rstrip())
+        yield _cut(" ".join(map(_align, header, row, widths)).rstrip())
+
+
+def _align(name: str, cell: str, width: int) -> str:
+    gap = " " * (width - _width(cell))
+    return gap + cell if name in _NUMBERS else cell + gap
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    return sum((category(char) not in ("Mn", "Me")) + (east_asian_width(char) in "WF") for char in text)
 
 
 def _in_one_line(text: str) -> str:
     return escape(text).replace("\n", " ")
 
 
-def _cut(text: str) -> str:
-    """Return `text` in one line, as far as a terminal has room for it; nothing is cut where there is none."""
-    line, columns = _in_one_line(text), get_terminal_size((sys.maxsize, 0)).columns
-    return line if len(line) <= columns else f"{line[: columns - 1]}…"
+def _cut(text: str, parts: int = 1) -> str:
+    """Return `text` in one line, as far as there is room for it in one of so many parts of a line of the terminal."""
+    line, columns = _in_one_line(text), get_terminal_size((sys.maxsize, 0)).columns // parts  # of a pipe, all
+    ends = [*accumulate(map(_width, line))]
+    return line if not ends or ends[-1] <= columns else f"{line[: bisect_right(ends, columns - 1)]}…"
 
 
 def show_lines(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
@@ -78,7 +87,7 @@ def show_lines(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
     yield from ["", *_time_line(request, records), ""]
     failed, tokens = request.failed_calls or 0, request.total_tokens or 0
     calls = f"{request.calls} calls, {failed} failed, {tokens} tokens" if request.calls else None
-    yield from _fields(Error="\ncaused by ".join(_errors(request.error)), Model=calls, View=request.view)
+    yield from _fields(Error="\ncaused by ".join(show_errors(request.error)), Model=calls, View=request.view)
     yield from _fields(SQL=request.sql, Rows=request.row_count, Answer=request.answer)
 
 
@@ -106,7 +115,7 @@ def _time_line(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
         took = "no end" if elapsed is None else show_seconds(elapsed)
         color = "yellow" if elapsed is None else "red" if "error" in event else "cyan"
         yield f"{number:3} {escape(event['event']):<22} {click.style(bar, fg=color)} {took:>10}"
-        for error in _errors(event.get("error")):
+        for error in show_errors(event.get("error")):
             yield click.style(_cut(f"{'':6}{error}"), fg="red")
 
 
