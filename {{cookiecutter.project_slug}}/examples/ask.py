@@ -108,7 +108,7 @@ def newest_log(
     log_dir: str = {{ cookiecutter.log_directory | literal }},
 ) -> Path:
     files = (path for path in Path(log_dir).expanduser().rglob("*") if path.is_file())
-    return max(files, key=lambda path: path.stat().st_mtime_ns)
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path))  # some clocks of disks tick slowly
 
 
 if __name__ == "__main__":
