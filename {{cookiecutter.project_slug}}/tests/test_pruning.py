@@ -73,6 +73,7 @@ def test_only_files_that_the_pattern_can_have_made_are_removed(
 
 
 async def test_the_oldest_go_first_until_no_more_bytes_are_left(log_dir: Path) -> None:
+    assert done(LogFile(log_dir, "{collection}"), max_bytes=0) == []  # nothing was recorded yet
     for day in range(5):
         await make_file(log_dir, f"{day}x", (9 - day) * DAY)
     log = LogFile(log_dir, "{collection}")

@@ -37,7 +37,8 @@ def prune(
     now = time.time()
     root = os.path.realpath(log.log_dir)
     is_ours = re.compile(f"{_expression(log.filename_pattern)}(\\.aside|\\.gz|\\.gz\\.part)?").fullmatch
-    files = [each for each in find_files(root) if is_ours(os.path.relpath(each.path, root).replace(os.sep, "/"))]
+    found = find_files(root) if os.path.exists(root) else []  # nothing was recorded yet
+    files = [each for each in found if is_ours(os.path.relpath(each.path, root).replace(os.sep, "/"))]
     copies, left = find_copies(files), sum(file.size for file in files)
     for file in reversed(files):
         age = now - file.written
