@@ -18,7 +18,7 @@ from dbally.views.exceptions import ViewExecutionError
 from files import ask
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
-from {{ cookiecutter.package_name }}.__main__ import main
+from {{ cookiecutter.package_name }}.__main__ import duration, main, size
 from {{ cookiecutter.package_name }}.blocks import recording
 from {{ cookiecutter.package_name }}.logfile import LogFile
 
@@ -79,12 +79,24 @@ async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> No
         (["--since", "1h"], ["Who?", "Who is slow?", "Open?"]),
         (["--since", "0s"], []),
         (["--slow", "2s"], []),
+        (["--slow", "0.0000001s"], ["Who?", "Who is slow?"]),
+        (["--label", "user=ann=b"], []),
         (["--slow", "0s", "-n", "1"], ["Open?"]),
     ],
 )
 async def test_list_takes_only_what_is_wanted(options: list[str], questions: list[str], three: Path) -> None:
     rows = [json.loads(line) for line in run("list", three, *options, "--json").output.splitlines()]
     assert [row["question"] for row in rows if re.fullmatch(r"[-\d]+T[:.\d]+\+00:00", row["started"])] == questions
+
+
+def test_units() -> None:
+    assert [duration(f"1{unit}") for unit in "smhdw"] == [1, 60, 3600, 24 * 3600, 7 * 24 * 3600]
+    assert [size(f"1.5{unit}") for unit in ("B", "kB", "MB", "GB", "TB")] == [1.5, 1.5e3, 1.5e6, 1.5e9, 1.5e12]
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_the_commands(option: str) -> None:
+    assert all(f"\n  {name} " in run(option).output for name in ("list", "show", "stats", "prune"))
 
 
 @pytest.mark.parametrize(

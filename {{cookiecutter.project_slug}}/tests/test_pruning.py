@@ -56,7 +56,7 @@ def questions(log_dir: Path) -> list[str]:
             ["a.b.jsonl", "a/b.jsonl", "staff.log"],
         ),
         ("{started_at:%Y/%m}/{collection}.%d", ["2026/01/staff.%d"], ["2026-01/staff.%d", "2026/01/staff.05"]),
-        ("{started_at:%b %d}.log", ["Jan 02.log"], ["Jan.log", "a/Jan 02.log"]),
+        ("x-{started_at:%b %d}.log", ["x-Jan 02.log"], ["x-Jan.log", "Jan 02.log", "a/x-Jan 02.log"]),
         ("all.log", ["all.log"], ["allxlog", "all.log.bak"]),
     ],
 )

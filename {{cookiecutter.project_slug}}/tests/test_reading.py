@@ -7,6 +7,7 @@ import gzip
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas
@@ -113,6 +114,7 @@ async def test_what_is_no_record_is_passed_over(log_format: str, log_dir: Path) 
     whole = file.read_bytes()
     (log_dir / "broken.gz").write_bytes(gzip.compress(whole)[:60])
     (log_dir / "foreign.gz").write_bytes(b"no gzip")
+    (log_dir / "spoilt.gz").write_bytes(gzip.compress(whole)[:10] + b"\xff" * 100)
     (log_dir / "foreign.bin").write_bytes(bytes(range(256)) * 100)
     (log_dir / "foreign.jsonl").write_text('{"time": "now"}\n[]\n{"time":"2026-11-25T10:00:00Z",\n', "utf-8")
     (log_dir / "empty").touch()
@@ -136,6 +138,33 @@ async def test_a_request_is_found_in_files_that_were_rotated(log_format: str, lo
     (request,) = requests(log_dir)
     assert request.outcome == "ok"
     assert abs(request.started.timestamp() + (request.elapsed or 0) - (log_dir / "all").stat().st_mtime) < 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time":"2026-01-02T03:04:15.000000Z","request_id":"' + "0" * 32 + '","kind":"request_end","elapsed":10.0}',
+        "00000000 2026-01-02 03:04:15.000 request_end  Elapsed Time: 10.000 s",
+    ],
+    ids=["jsonl", "text"],
+)
+def test_a_request_without_its_start_started_as_long_ago_as_it_took(line: str, log_dir: Path) -> None:
+    log_dir.mkdir()
+    (log_dir / "all").write_text(line + "\n", "utf-8")
+
+    (request,) = requests(log_dir)
+    assert request.started == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@FORMATS
+async def test_an_error_is_read_to_the_letter(log_format: str, log_dir: Path) -> None:
+    with pytest.raises(ValueError), recording():
+        tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all", log_format)])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        raise ValueError("no: neither: nor")
+
+    (request,) = requests(log_dir)
+    assert request.error == {"type": "ValueError", "message": "no: neither: nor", "causes": []}
 
 
 async def test_newest_stops_where_files_are_older(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

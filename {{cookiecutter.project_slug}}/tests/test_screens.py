@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,9 +82,9 @@ def test_list() -> None:
         style("01-02 03:04 33333333 staff      unfinished", fg="yellow"),
         "00:00:07    00000000 staff      ok           4.000     2     30 日日日日日日日…",
     ]
-    assert shown(list_lines([replace(FAILED, error={**ERROR, "causes": []})]))[-1] == style(
-        "  ViewExecutionError: view", fg="red"
-    )
+    around = {**ERROR, "causes": [{"type": "Text2SQLError", "message": "SQL"}]}
+    for error, told in ((around, "Text2SQLError: SQL"), ({**ERROR, "causes": []}, "ViewExecutionError: view")):
+        assert shown(list_lines([replace(FAILED, error=error)]))[2:] == [style(f"  {told}", fg="red")]
 
 
 def test_show() -> None:
@@ -119,6 +120,12 @@ def test_show() -> None:
         "  Rows        0",
         "  Answer      Ann.",
     ]
+
+
+def test_a_console_without_unicode_has_bars_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(encoding="cp1252"))
+    (line,) = (line for line in show_lines(OPEN, [record(0, "event_start", 1, "CacheEvent")]) if "CacheEvent" in line)
+    assert line == f"  1 CacheEvent             {style('=' * 40, fg='yellow')}     no end"
 
 
 def test_show_of_what_failed() -> None:
