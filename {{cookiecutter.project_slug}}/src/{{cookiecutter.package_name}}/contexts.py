@@ -33,7 +33,7 @@ class RequestContext:
         started: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         events: how many events it has started.
-        open_events: those that neither ended nor failed, as records name them, by number.
+        open_events: those that have started, and neither ended nor failed, as records name them, by number.
         usage: calls of the model, how many of them failed, and their tokens.
     """
 
@@ -45,7 +45,7 @@ class RequestContext:
     started: float = field(default_factory=time.perf_counter)
     is_open: bool = False
     events: int = 0
-    open_events: dict[int | None, Plain] = field(default_factory=dict)
+    open_events: dict[int, Plain] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(["calls", "failed_calls", *_TOKENS], 0))
 
     def start(self, user_request: RequestStart) -> None:
@@ -74,16 +74,19 @@ class RequestContext:
     def start_event(self, event: Event) -> "EventContext":
         """Report that an event of it starts, and return the context of that."""
         self.events += 1
-        context = EventContext(self, self.events, type(event).__name__, step_of(event), isinstance(event, LLMEvent))
-        context.start(event)
+        step = step_of(event)
+        seen = {"type": getattr(event, "type", None)} if step else {}  # the step says better what it is
+        context = EventContext(self, self.events, type(event).__name__, step, isinstance(event, LLMEvent), seen)
+        if not self.report("event_start", self, context, event):
+            seen.clear()
         self.usage["calls"] += context.is_call
-        if len(self.open_events) < _MOST_OPEN:
-            self.open_events[self.events] = {"event_id": self.events, "event": context.step or context.name}
+        self.open_events[context.event_id] = {"event_id": context.event_id, "event": step or context.name}
         return context
 
     def end_event(self, kind: Kind, context: "EventContext", outcome: object) -> None:
-        """Report that an event of it ends or fails, and count what it used."""
-        self.open_events.pop(context.event_id, None)
+        """Report that an event of it ends or fails, if it has not done so yet, and count what it used."""
+        if not self.open_events.pop(context.event_id, None):
+            return
         if context.is_call:
             self.usage["failed_calls"] += kind == "event_failed"
             for name in _TOKENS:
@@ -103,7 +106,7 @@ class RequestContext:
         elif outcome is not None:
             data = policy.data(outcome, event.seen if event else {}, copier)
         elapsed = None if kind.endswith("_start") else round(time.perf_counter() - (event or self).started, 6)
-        still_open = ([*self.open_events.values()] or None) if kind == "request_failed" else None
+        still_open = ([*self.open_events.values()][:_MOST_OPEN] or None) if kind == "request_failed" else None
         number, name, step = (event.event_id, event.name, event.step) if event else (None, None, None)
         now, cut = datetime.now(UTC), copier.cut or None
         return Record(*self.identity, number, name, step, now, kind, elapsed, error, data, summary, still_open, cut)
@@ -124,7 +127,6 @@ class EventContext:
         is_call: it is a call of the model.
         seen: the fields of it that are recorded, or need not be.
         started: seconds of `time.perf_counter`.
-        is_open: it has started, and neither ended nor failed.
     """
 
     request: RequestContext
@@ -132,24 +134,9 @@ class EventContext:
     name: str
     step: str | None
     is_call: bool
-    seen: dict[str, object] = field(default_factory=dict)
+    seen: dict[str, object]
     started: float = field(default_factory=time.perf_counter)
-    is_open: bool = False
-
-    def start(self, event: Event) -> None:
-        """Report that it starts."""
-        if self.step:
-            self.seen["type"] = getattr(event, "type", None)  # the step says better what it is
-        if not self.request.report("event_start", self.request, self, event):
-            self.seen.clear()
-        self.is_open = True
-
-    def end(self, kind: Kind, outcome: object) -> None:
-        """Report that it ends or fails, if it has not done so yet."""
-        if self.is_open:
-            self.is_open = False
-            self.request.end_event(kind, self, outcome)
 
     def __del__(self) -> None:
-        if self.is_open and (error := unwinding_error(self)):
-            self.end("event_failed", error)
+        if self.event_id in self.request.open_events and (error := unwinding_error(self)):
+            self.request.end_event("event_failed", self, error)

@@ -85,7 +85,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         self, event: Event | None, request_context: RequestContext, event_context: EventContext
     ) -> None:
         """Record what the event ends with; `None` where db-ally has nothing to say."""
-        event_context.end("event_end", event)
+        request_context.end_event("event_end", event_context, event)
 
     async def request_end(self, output: RequestEnd, request_context: RequestContext) -> None:
         """Record the result."""
