@@ -189,7 +189,7 @@ def ask_hostile(project: Path, app: str, env: Mapping[str, str] | None = None, *
     Raises:
         AssertionError: a record is lost.
     """
-    unbound = "" if bound else "handler = Recorder(handler._sink, max_chars=None)\n"
+    unbound = "" if bound else "handler = Recorder(handler.sink, max_chars=None)\n"
     assert "lost: 0\n" in run_code(project, app + unbound + _ASK_HOSTILE, env)
 
 

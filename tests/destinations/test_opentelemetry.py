@@ -140,7 +140,7 @@ with recording(model="gpt-4o-mini", traceparent="00-" + "ab" * 16 + "-" + "cd" *
 from db_ally_file_handler.records import Record
 now = datetime.datetime.now(datetime.UTC)
 later = now + datetime.timedelta(seconds=60)  # and then the clock is set back
-handler._sink(Record("f" * 32, "staff", later, "host:1", {{}}, None, None, None, now, "request_end", 0.5))
+handler.sink(Record("f" * 32, "staff", later, "host:1", {{}}, None, None, None, now, "request_end", 0.5))
 """
 
 

@@ -1,12 +1,13 @@
 """The handler that records db-ally's requests in files."""
 
 import os
-from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from .logfile import FILENAME_PATTERN, LOG_DIR, LOG_FORMAT, LogFile
 from .recorder import Recorder
 
 
+@dataclass(eq=False)
 class {{ cookiecutter.handler_class }}(Recorder):
     """Records every request in a file; one object serves all collections, tasks, threads and event loops.
 
@@ -26,25 +27,11 @@ class {{ cookiecutter.handler_class }}(Recorder):
         ValueError: the configuration cannot work.
     """
 
-    def __init__(
-        self,
-        log_dir: str | os.PathLike[str] = LOG_DIR,
-        filename_pattern: str = FILENAME_PATTERN,
-        log_format: str = LOG_FORMAT,
-        *,
-        record_inputs: bool = True,
-        record_prompts: bool = True,
-        record_outputs: bool = True,
-        mask: Callable[[str], str] | None = None,
-        max_chars: int | None = 150_000,
-        raise_errors: bool = False,
-    ) -> None:
-        super().__init__(
-            LogFile(log_dir, filename_pattern, log_format),
-            record_inputs=record_inputs,
-            record_prompts=record_prompts,
-            record_outputs=record_outputs,
-            mask=mask,
-            max_chars=max_chars,
-            raise_errors=raise_errors,
-        )
+    sink: LogFile = field(init=False)
+    log_dir: str | os.PathLike[str] = LOG_DIR
+    filename_pattern: str = FILENAME_PATTERN
+    log_format: str = LOG_FORMAT
+
+    def __post_init__(self) -> None:
+        self.sink = LogFile(self.log_dir, self.filename_pattern, self.log_format)
+        super().__post_init__()

@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from inspect import iscoroutine, iscoroutinefunction
 from weakref import finalize
@@ -16,16 +17,18 @@ from .blocks import current_block
 from .contexts import EventContext, RequestContext
 from .errors import asking_frame, is_from_signal
 from .losses import Losses
-from .privacy import Policy
+from .privacy import PROMPT, Policy
 from .records import Kind, Record, RequestId
 
 _HOST = socket.gethostname()
 
 
+@dataclass(eq=False)
 class Recorder(EventHandler[RequestContext, EventContext]):
     """Records every request; one object serves all collections, tasks, threads and event loops.
 
-    A callback's record is handed to the sink before the callback returns.
+    A callback's record is handed to the sink before the callback returns. The arguments are attributes
+    as well, to be read: what is recorded is settled when the object is made.
 
     Args:
         sink: called with each record, in whatever thread it comes from.
@@ -40,22 +43,18 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         ValueError: the configuration cannot work.
     """
 
-    def __init__(
-        self,
-        sink: Callable[[Record], object],
-        *,
-        record_inputs: bool = True,
-        record_prompts: bool = True,
-        record_outputs: bool = True,
-        mask: Callable[[str], str] | None = None,
-        max_chars: int | None = 150_000,
-        raise_errors: bool = False,
-    ) -> None:
-        switches = {"record_inputs": record_inputs, "record_prompts": record_prompts, "record_outputs": record_outputs}
-        _check(sink, mask, max_chars, switches | {"raise_errors": raise_errors})
-        self._policy = Policy((name for name, is_on in switches.items() if is_on), mask, max_chars)
-        self._sink = sink
-        self._raise_errors = raise_errors
+    sink: Callable[[Record], object]
+    _: KW_ONLY
+    record_inputs: bool = True
+    record_prompts: bool = True
+    record_outputs: bool = True
+    mask: Callable[[str], str] | None = None
+    max_chars: int | None = 150_000
+    raise_errors: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self)
+        self._policy = Policy((name for name in PROMPT if getattr(self, name)), self.mask, self.max_chars)
         self._losses = Losses()
         self._thread = threading.local()  # has a list `waiting` while the sink is at work
         finalize(self, self._losses.close)
@@ -110,11 +109,11 @@ class Recorder(EventHandler[RequestContext, EventContext]):
 
     def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
         try:
-            if iscoroutine(coroutine := self._sink(request.record(kind, event, outcome, self._policy))):
+            if iscoroutine(coroutine := self.sink(request.record(kind, event, outcome, self._policy))):
                 coroutine.close()
-                raise TypeError(f"sink {self._sink!r} returned a coroutine, which nobody awaits")
+                raise TypeError(f"sink {self.sink!r} returned a coroutine, which nobody awaits")
         except Exception as failure:  # whatever it is: the user's request comes first
-            if (self._raise_errors and not kind.endswith("_failed")) or is_from_signal(failure):
+            if (self.raise_errors and not kind.endswith("_failed")) or is_from_signal(failure):
                 raise
             self._losses.add(failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
@@ -124,13 +123,15 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         return True
 
 
-def _check(sink: object, mask: object, max_chars: object, switches: dict[str, bool]) -> None:
+def _check(recorder: Recorder) -> None:
+    sink, mask, max_chars = recorder.sink, recorder.mask, recorder.max_chars
     if not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__):
         raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
     if mask is not None and (not callable(mask) or iscoroutinefunction(mask)):
         raise ValueError(f"mask {mask!r}: a function from text to text; for example str.lower")
     if max_chars is not None and (type(max_chars) is not int or max_chars < 1):
         raise ValueError(f"max_chars {max_chars!r}: a whole number above zero or None; for example 100000")
-    for name, value in switches.items():
+    for name in [*sorted(PROMPT), "raise_errors"]:
+        value = getattr(recorder, name)
         if type(value) is not bool:  # "false" from an environment variable would count as true
             raise ValueError(f"{name} {value!r}: True or False; for example False")
