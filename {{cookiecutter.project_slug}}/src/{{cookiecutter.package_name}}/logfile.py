@@ -57,7 +57,7 @@ class LogFile:
 
     def __call__(self, record: Record) -> None:
         """Append `record`. Raises `OSError` that names the file when the disk refuses."""
-        folders, path = self._find_path(record.started_at, record.collection, record.request_id)
+        *folders, path = self._find_path(record.started_at, record.collection, record.request_id)
         data = self._format(record).encode()
         try:
             for folder in folders:
@@ -66,26 +66,24 @@ class LogFile:
             try:
                 _append(path, data)
             except FileNotFoundError:
-                _make_folder(os.path.dirname(path))
+                _make_folders(path)
                 _append(path, data)
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from error
 
     def path_of(self, record: Record) -> str:
         """Return the absolute path of the file for `record`."""
-        return self._find_path(record.started_at, record.collection, record.request_id)[1]
+        return self._find_path(record.started_at, record.collection, record.request_id)[-1]
 
-    def _fill(self, *request: Any) -> tuple[list[str], str]:
+    def _fill(self, *request: Any) -> list[str]:
         """Return the folders between the directory and the file of a request, and the file."""
-        *folders, path = accumulate([self.log_dir, *fill(self.filename_pattern, *request)], os.path.join)
-        return folders[1:], path
+        return [*accumulate([self.log_dir, *fill(self.filename_pattern, *request)], os.path.join)][1:]
 
 
 def _absolute(log_dir: str | os.PathLike[str]) -> str:
     try:
-        path = Path(log_dir).expanduser()
         check_directory(os.fspath(log_dir))
-        return os.path.abspath(path)
+        return os.path.abspath(Path(log_dir).expanduser())
     except FileNotFoundError:
         rule = "the working directory was deleted"
     except (TypeError, ValueError, RuntimeError) as error:  # the last where nobody knows that home
@@ -115,10 +113,8 @@ def _blank(path: str, files: list[int], written: int) -> None:
         os.write(files[1], b" " * (written - 1) + b"\n")
 
 
-def _make_folder(folder: str) -> None:
-    parent = os.path.dirname(folder)
-    if os.path.isdir(folder) or parent == folder:  # as of a drive that is not there
-        return
-    _make_folder(parent)
-    with suppress(FileExistsError):  # another process was faster
-        os.mkdir(folder, 0o700)
+def _make_folders(path: str) -> None:
+    for folder in reversed(Path(path).parents):
+        if not os.path.isdir(folder):
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(folder, 0o700)
