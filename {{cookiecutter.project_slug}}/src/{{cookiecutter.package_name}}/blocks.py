@@ -27,6 +27,7 @@ class recording:  # lower case, as it reads like `suppress`
 
     Attributes:
         request_id: of the request begun last in it; `None` before.
+        labels: those of this block and of the blocks around it.
 
     Raises:
         TypeError: it decorates something else; it is entered twice; or it was left in another context
@@ -37,16 +38,11 @@ class recording:  # lower case, as it reads like `suppress`
 
     def __init__(self, **labels: object) -> None:
         self.request_id: str | None = None
-        self._labels = labels
+        self.labels = self._own_labels = labels
         self._is_used = False
         self._outer: recording | None = None
         self._token: Token[recording | None] | None = None
         self._requests: WeakValueDictionary[str, RequestContext] = WeakValueDictionary()
-
-    @property
-    def labels(self) -> dict[str, object]:
-        """Those of this block and of the blocks around it."""
-        return (self._outer.labels if self._outer else {}) | self._labels
 
     def add(self, request: RequestContext) -> None:
         """Take a request in that was begun in this block."""
@@ -61,6 +57,7 @@ class recording:  # lower case, as it reads like `suppress`
         if self._token:
             raise TypeError(f"this {type(self).__name__}() is entered already; make another for each block")
         self._outer = current_block.get()
+        self.labels = (self._outer.labels if self._outer else {}) | self._own_labels
         self.is_recorded = type(self).is_recorded and (self._outer is None or self._outer.is_recorded)
         self._token = current_block.set(self)
         return self
@@ -84,7 +81,7 @@ class recording:  # lower case, as it reads like `suppress`
 
         @wraps(function)
         async def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-            with type(self)(**self._labels):
+            with type(self)(**self._own_labels):
                 return await function(*args, **kwargs)
 
         return run
