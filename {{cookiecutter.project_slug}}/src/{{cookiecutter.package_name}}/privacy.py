@@ -1,6 +1,5 @@
 """What may be in a record: one table, the switches and the mask live here and nowhere else."""
 
-import sys
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
@@ -73,15 +72,15 @@ class Policy:
     def __init__(self, switches: Iterable[str], mask: Callable[[str], str] | None, max_chars: int | None) -> None:
         self._switches = frozenset(switches)
         self._mask = mask and partial(_masked, mask)
-        self._max_chars = max_chars or sys.maxsize
+        self._max_chars = max_chars
 
-    def copier(self, most: int = sys.maxsize) -> PlainCopy:
-        """Return what copies the values of one record, at `most` so many characters of them."""
-        return PlainCopy(min(most, self._max_chars), self._mask)
+    def copier(self) -> PlainCopy:
+        """Return what copies the values of one record."""
+        return PlainCopy(self._max_chars, self._mask)
 
     def opening(self, request: RequestStart, labels: dict[str, object]) -> tuple[str, Plain, Data]:
         """Return the collection of a request, and its question and its labels in short, as they may be recorded."""
-        short = self.copier(_SHORT)
+        short = PlainCopy(min(self._max_chars or _SHORT, _SHORT), self._mask)
         collection = short.text(str(request.collection_name))
         question = short.copy(request.question) if self._switches >= INPUT else WITHHELD
         return collection, question, {name: short.copy(value) for name, value in labels.items()}
