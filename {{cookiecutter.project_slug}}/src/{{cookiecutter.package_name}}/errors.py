@@ -3,7 +3,7 @@
 import gc
 import signal
 import sys
-from collections.abc import Iterator
+from traceback import walk_tb
 from types import FrameType
 
 from dbally.collection.collection import Collection
@@ -75,8 +75,5 @@ def is_from_signal(error: BaseException) -> bool:
     return any(frame.f_code in handlers for frame in _frames(error))
 
 
-def _frames(error: BaseException) -> Iterator[FrameType]:
-    traceback = error.__traceback__
-    while traceback:
-        yield traceback.tb_frame
-        traceback = traceback.tb_next
+def _frames(error: BaseException) -> list[FrameType]:
+    return [frame for frame, _ in walk_tb(error.__traceback__)]
