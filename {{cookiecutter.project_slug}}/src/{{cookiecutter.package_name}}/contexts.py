@@ -13,7 +13,7 @@ from .plain import Plain
 from .privacy import Policy
 from .records import Data, Kind, Record, RequestId, step_of
 
-Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], bool]
+Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], None]
 
 _MOST_OPEN = 1_000  # events that the record of a failed request names
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -24,8 +24,7 @@ class RequestContext:
     """A request. Dropped while it is open, it has failed; with what, and when, db-ally does not let us know.
 
     Attributes:
-        report: called with what happens, to which request and event, and what db-ally says of it, or the error;
-            returns whether that was recorded.
+        report: called with what happens, to which request and event, and what db-ally says of it, or the error.
         identity: what all its records start with.
         question: what its summary says of it.
         frame_id: `id` of the frame of its `ask`, which its error unwinds; 0 without one.
@@ -77,8 +76,7 @@ class RequestContext:
         step = step_of(event)
         seen = {"type": getattr(event, "type", None)} if step else {}  # the step says better what it is
         context = EventContext(self, self.events, type(event).__name__, step, isinstance(event, LLMEvent), seen)
-        if not self.report("event_start", self, context, event):
-            seen.clear()
+        self.report("event_start", self, context, event)
         self.usage["calls"] += context.is_call
         self.open_events[context.event_id] = {"event_id": context.event_id, "event": step or context.name}
         return context

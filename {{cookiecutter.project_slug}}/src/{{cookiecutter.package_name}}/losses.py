@@ -42,8 +42,8 @@ class Losses:
             _warn("Recording fails; records lost so far: %s; the last one: %s", self.count, failure)
 
     def end(self) -> None:
-        """Say that recording works again, if it has done so for a minute."""
-        if monotonic() >= self._last + _QUIET:
+        """Say that recording works again, if it failed and has done so for a minute."""
+        if not self.are_over and monotonic() >= self._last + _QUIET:
             self.are_over, self._told = True, self.count
             _warn("Recording works again; records lost in all: %s", self.count)
 

@@ -67,7 +67,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
         block = current_block.get()
-        report = self._report if block is None or block.is_recorded else lambda *about: True
+        report = self._report if block is None or block.is_recorded else lambda *about: None
         collection, question, labels = self._policy.opening(user_request, block.labels if block else {})
         identity = RequestId(os.urandom(16).hex(), collection, datetime.now(UTC), f"{_HOST}:{os.getpid()}", labels)
         request = RequestContext(report, identity, question, asking_frame(), id(sys.exception()))
@@ -90,24 +90,24 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         """Record the result."""
         request_context.end("request_end", output)
 
-    def _report(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
-        """Record what happened, or count the record as lost; return whether it is not.
+    def _report(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> None:
+        """Record what happened, or count the record as lost.
 
         The garbage collector can end a failed request, which calls this, while the sink is at work: then
         that record waits until the sink is through, so that no thread enters a sink twice.
         """
         if (waiting := getattr(self._thread, "waiting", None)) is not None:
             waiting.append((kind, request, event, outcome))
-            return True
+            return
         self._thread.waiting = waiting = []
         try:
-            return self._record(kind, request, event, outcome)
+            self._record(kind, request, event, outcome)
         finally:
             self._thread.waiting = None
             for late in waiting:
                 self._report(*late)
 
-    def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> bool:
+    def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> None:
         try:
             if iscoroutine(coroutine := self.sink(request.record(kind, event, outcome, self._policy))):
                 coroutine.close()
@@ -117,10 +117,10 @@ class Recorder(EventHandler[RequestContext, EventContext]):
                 raise
             self._losses.add(failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
-            return False
-        if not self._losses.are_over:
+            if event:
+                event.seen.clear()  # nobody has: its end says what this record would have said
+        else:
             self._losses.end()
-        return True
 
 
 def _check(recorder: Recorder) -> None:
