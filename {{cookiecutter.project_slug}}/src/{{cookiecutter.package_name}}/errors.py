@@ -30,11 +30,8 @@ def with_causes(error: BaseException, also_suppressed: bool = False, before: int
             context = error.__context__ if also_suppressed or not error.__suppress_context__ else None
             members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
             hidden = (error.iql.aggregation, error.iql.filters) if isinstance(error, ViewExecutionError) else ()
-            waiting += [
-                each
-                for each in (error.__cause__ or context, *reversed(members), *hidden)
-                if isinstance(each, BaseException)
-            ]
+            led_to = (error.__cause__ or context, *reversed(members), *hidden)
+            waiting += [each for each in led_to if isinstance(each, BaseException)]
     return [*found.values()]
 
 
