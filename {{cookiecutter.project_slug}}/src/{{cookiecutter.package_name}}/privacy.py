@@ -115,11 +115,10 @@ class Policy:
 
     def error(self, error: BaseException, before: int, copier: PlainCopy) -> Data:
         """Return type and message of `error`, and under `causes` those of what led to it: see `with_causes`."""
-        is_allowed = self._switches >= BOTH
-        errors: list[Data] = [
-            {"type": type(each).__name__, "message": copier.copy(each, "error") if is_allowed else WITHHELD}
-            for each in with_causes(error, before=before)[:_MOST_ERRORS]
-        ]
+        errors: list[Data] = []
+        for each in with_causes(error, before=before)[:_MOST_ERRORS]:
+            message = copier.copy(each, "error") if self._switches >= BOTH else WITHHELD
+            errors.append({"type": type(each).__name__, "message": message})
         return errors[0] | {"causes": [*errors[1:]]}
 
 
