@@ -9,9 +9,9 @@ from typing import TypeAlias
 from dbally.audit.events import Event, LLMEvent, RequestStart
 
 from .errors import error_of, unwinding_error
-from .plain import Plain
+from .plain import Data, Plain
 from .privacy import Policy
-from .records import Data, Kind, Record, RequestId, step_of
+from .records import Kind, Record, RequestId, step_of
 
 Report: TypeAlias = Callable[[Kind, "RequestContext", "EventContext | None", object], None]
 

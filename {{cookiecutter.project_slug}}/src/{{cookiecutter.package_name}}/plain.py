@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from .errors import is_from_signal
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+Data: TypeAlias = dict[str, Plain]
 Path: TypeAlias = tuple[object, ...]  # the keys that lead to a value
 
 _COST = 16  # characters that a value counts for, beside those of its text

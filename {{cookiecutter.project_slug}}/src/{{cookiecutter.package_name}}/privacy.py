@@ -10,8 +10,7 @@ from dbally.collection.results import ExecutionResult
 from dbally.views.exceptions import ViewExecutionError
 
 from .errors import is_from_signal, with_causes
-from .plain import Path, Plain, PlainCopy
-from .records import Data
+from .plain import Data, Path, Plain, PlainCopy
 
 WITHHELD = "[withheld]"
 

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 from dbally.audit.events import Event, LLMEvent
 from dbally.iql_generator import prompt as iql
@@ -12,10 +12,9 @@ from dbally.prompt.template import PromptTemplate
 from dbally.view_selection.prompt import VIEW_SELECTION_TEMPLATE
 from dbally.views.freeform.text2sql.prompt import SQL_GENERATION_TEMPLATE
 
-from .plain import Plain
+from .plain import Data, Plain
 
 Kind = Literal["request_start", "event_start", "event_end", "event_failed", "request_end", "request_failed"]
-Data: TypeAlias = dict[str, Plain]
 
 _VERSIONS: Data = {"version": 1, "dbally": version("dbally")}  # the first is that of a record's keys
 
