@@ -2,8 +2,7 @@
 
 import sys
 from collections import UserString
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import date, time
 from decimal import Decimal
 from functools import lru_cache
@@ -130,7 +129,7 @@ _MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
     (date, time): lambda value: value.isoformat(),
     (bytes, bytearray, memoryview): _octets,
     (Mapping,): dict,
-    (Sequence, AbstractSet): list,
+    (Sequence, Set): list,
     (object,): _any,
 }
 
