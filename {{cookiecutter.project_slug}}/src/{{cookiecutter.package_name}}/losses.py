@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from contextlib import suppress
+from math import inf
 from time import monotonic
 
 _QUIET = 60.0  # seconds after a warning
@@ -21,20 +22,18 @@ class Losses:
 
     Attributes:
         count: how many records were lost.
-        are_over: none was, since that was last said.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.are_over = True
         self._told = 0  # of them
-        self._last = self._warned = -_QUIET  # seconds of `time.monotonic`
+        self._warned = -_QUIET  # seconds of `time.monotonic`
+        self._last = inf  # likewise, of the last loss; `inf` once it was said that all is well
 
     def add(self, failure: Exception) -> None:
         """Count a record that was lost to `failure`."""
         with _lock:
             self.count += 1
-            self.are_over = False
             self._last = now = monotonic()
             if is_due := now >= self._warned + _QUIET:
                 self._told, self._warned = self.count, now
@@ -43,8 +42,8 @@ class Losses:
 
     def end(self) -> None:
         """Say that recording works again, if it failed and has done so for a minute."""
-        if not self.are_over and monotonic() >= self._last + _QUIET:
-            self.are_over, self._told = True, self.count
+        if monotonic() >= self._last + _QUIET:
+            self._last, self._told = inf, self.count
             _warn("Recording works again; records lost in all: %s", self.count)
 
     def close(self) -> None:
