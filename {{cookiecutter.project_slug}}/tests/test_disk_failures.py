@@ -156,7 +156,7 @@ records = []
 asyncio.run(ask(Recorder(records.append)))
 sink = LogFile(sys.argv[1], "{collection}", "text")
 sink(records[0])
-class TimeLimit(Exception): ...
+class TimeLimit(TimeoutError): ...
 def on_alarm(number, frame):
     raise TimeLimit
 signal.signal(signal.SIGALRM, on_alarm)

@@ -69,7 +69,8 @@ class LogFile:
                 _make_folders(path)
                 _append(path, data)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from error
+            error.filename = path  # not every system call knows it
+            raise
 
     def path_of(self, record: Record) -> str:
         """Return the absolute path of the file for `record`."""
