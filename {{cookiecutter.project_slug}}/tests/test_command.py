@@ -203,6 +203,8 @@ async def test_one_request_comes_out_of_a_shared_file_as_text(log_format: str, l
     assert len(re.findall(r"(?m)^[0-9a-f]{8} \S+ \S+ (?:request|event)_", shown)) == 4
     assert "Question: first" in shown
     assert "second" not in shown
+    if log_format == "text":
+        assert shown in (log_dir / "all").read_text("utf-8")
 
 
 async def test_what_is_missing_or_broken_is_passed_over(log_dir: Path) -> None:

@@ -25,6 +25,7 @@ from {{ cookiecutter.package_name }}.reading import find_files, newest, records,
 
 MakeCollection = Callable[..., Collection]
 FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
+JSON = '{"time":"2026-01-02T03:04:'
 PATTERNS = pytest.mark.parametrize("pattern", ["{request_id}", "{started_at:%Y}/{collection}", "all"])
 
 
@@ -141,19 +142,37 @@ async def test_a_request_is_found_in_files_that_were_rotated(log_format: str, lo
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("start", "end"),
     [
-        '{"time":"2026-01-02T03:04:15.000000Z","request_id":"' + "0" * 32 + '","kind":"request_end","elapsed":10.0}',
-        "00000000 2026-01-02 03:04:15.000 request_end  Elapsed Time: 10.000 s",
+        (
+            f'{JSON}05.000000Z","request_id":"{"0" * 32}","kind":"request_start"' + "}",
+            f'{JSON}15.000000Z","request_id":"{"0" * 32}","kind":"request_end","elapsed":10.0' + "}",
+        ),
+        (
+            "00000000 2026-01-02 03:04:05.000 request_start",
+            "00000000 2026-01-02 03:04:15.000 request_end  Elapsed Time: 10.000 s",
+        ),
     ],
     ids=["jsonl", "text"],
 )
-def test_a_request_without_its_start_started_as_long_ago_as_it_took(line: str, log_dir: Path) -> None:
+def test_a_request_without_its_start_started_as_long_ago_as_it_took(start: str, end: str, log_dir: Path) -> None:
     log_dir.mkdir()
-    (log_dir / "all").write_text(line + "\n", "utf-8")
+    for lines in ([start, end], [end]):
+        (log_dir / "all").write_text("\n".join([*lines, ""]), "utf-8")
+
+        (request,) = requests(log_dir)
+        assert request.started == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        assert request.request_id.strip("0") == ""
+
+
+@FORMATS
+async def test_what_a_view_says_of_its_query_may_be_a_text(log_format: str, log_dir: Path) -> None:
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all", log_format)])
+    await tracker.request_start(RequestStart("staff", "Who?"))
+    await tracker.request_end(RequestEnd(ExecutionResult([], {"iql": "named('Ann')"}, 1, 1, "StaffView")))
 
     (request,) = requests(log_dir)
-    assert request.started == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert (request.iql, request.rows) == ("named('Ann')", [] if log_format == "jsonl" else None)
 
 
 @FORMATS

@@ -87,6 +87,11 @@ def test_list() -> None:
         assert shown(list_lines([replace(FAILED, error=error)]))[2:] == [style(f"  {told}", fg="red")]
 
 
+def test_a_line_is_cut_where_there_is_no_room_for_it() -> None:
+    for size, question in ((19, "x" * 19), (20, "x" * 18 + "…")):
+        assert shown(list_lines([replace(OK, question="x" * size)]))[1].endswith(f"     30 {question}")
+
+
 def test_show() -> None:
     records = [
         record(0, "event_start", 1, "LLMEvent", step="filters"),
@@ -96,6 +101,7 @@ def test_show() -> None:
         record(3, "event_end", 2, "FallbackEvent", elapsed=2),
         record(3, "event_end", 1, "LLMEvent", step="filters", elapsed=3),
         record(3.5, "event_start", 4, "CacheEvent"),
+        record(4, "event_start", 5, "CacheEvent"),
     ]
     assert shown(show_lines(OK, records)) == [
         "0" * 32 + "  ok  4.000",
@@ -113,6 +119,7 @@ def test_show() -> None:
             for line in ("ViewExecutionError: view", "LLMStatusError: Rate limit", "OSError")
         ),
         f"  4 CacheEvent             {style(' ' * 35 + '━' * 5, fg='yellow')}     no end",
+        f"  5 CacheEvent             {style(' ' * 39 + '━', fg='yellow')}     no end",
         "",
         "  Model       2 calls, 0 failed, 30 tokens",
         "  View        StaffView",
@@ -135,11 +142,14 @@ def test_show_of_what_failed() -> None:
         *("              limit", "              caused by OSError"),
         *("  Model       2 calls, 1 failed, 30 tokens", "  Rows        0"),
     ]
+    assert not [line for line in show_lines(OPEN, []) if "Model" in line]
+    assert "  Model       2 calls, 0 failed, 0 tokens" in show_lines(replace(OK, total_tokens=None), [])
     assert shown(show_lines(OPEN, []))[0] == style("3" * 32 + "  unfinished", fg="yellow")
 
 
 def test_stats() -> None:
     requests = [replace(OK, elapsed=number / 100) for number in range(1, 101)]
+    assert " 0.510 0.960 " in [*stats_lines("collection", requests)][1]
     assert [*stats_lines("collection", [*requests, FAILED, OPEN, replace(OPEN, collection="empty")])] == [
         "collection requests failed unfinished   p50   p95 calls tokens",
         "empty             1      0          1                 0      0",
