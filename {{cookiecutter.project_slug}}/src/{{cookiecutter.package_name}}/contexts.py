@@ -135,6 +135,10 @@ class EventContext:
     seen: dict[str, object]
     started: float = field(default_factory=time.perf_counter)
 
+    def forget(self) -> None:
+        """Take nothing as recorded, since a record was lost: its end says what its start was to say."""
+        self.seen.clear()
+
     def __del__(self) -> None:
         if self.event_id in self.request.open_events and (error := unwinding_error(self)):
             self.request.end_event("event_failed", self, error)

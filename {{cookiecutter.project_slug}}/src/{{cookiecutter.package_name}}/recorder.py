@@ -118,7 +118,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             self._losses.add(failure)
             failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
             if event:
-                event.seen.clear()  # nobody has: its end says what this record would have said
+                event.forget()
         else:
             self._losses.end()
 
