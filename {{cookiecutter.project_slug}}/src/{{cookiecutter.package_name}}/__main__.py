@@ -49,7 +49,7 @@ class Commands(click.Group):
         """Run the command; end with what is wrong where files may not be read or a pattern cannot work."""
         try:
             return super().invoke(ctx)
-        except (OSError, ValueError) as error:
+        except (PermissionError, ValueError) as error:
             raise click.ClickException(str(error)) from None
 
 
