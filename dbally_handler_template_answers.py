@@ -258,7 +258,7 @@ def _argument(check: str) -> Callable[[str], str | None]:
         try:
             getattr(_filenames(), check)(answer)
         except ValueError as error:
-            return str(error).removeprefix(f"filename_pattern {answer!r}: ").partition("; for example ")[0]
+            return str(error)
         return None
 
     return broken_rule

@@ -16,6 +16,7 @@ LOG_DIR = {{ cookiecutter.log_directory | literal }}
 FILENAME_PATTERN = {{ cookiecutter.filename_pattern | literal }}
 LOG_FORMAT = {{ cookiecutter.log_format | literal }}
 
+_EXAMPLE = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # follow no link, wait for no pipe, translate no newline
     _APPEND |= getattr(os, _name, 0)
@@ -49,7 +50,10 @@ class LogFile:
     ) -> None:
         if log_format not in [*FORMATS]:
             raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
-        check_pattern(filename_pattern)
+        try:
+            check_pattern(filename_pattern)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"filename_pattern {filename_pattern!r}: {error}; for example {_EXAMPLE!r}") from None
         self.log_dir = _absolute(log_dir)
         self.filename_pattern = filename_pattern
         self._format = FORMATS[log_format]
@@ -83,8 +87,9 @@ class LogFile:
 
 def _absolute(log_dir: str | os.PathLike[str]) -> str:
     try:
+        path = Path(log_dir)  # which takes no bytes
         check_directory(os.fspath(log_dir))
-        return os.path.abspath(Path(log_dir).expanduser())
+        return os.path.abspath(path.expanduser())
     except FileNotFoundError:
         rule = "the working directory was deleted"
     except (TypeError, ValueError, RuntimeError) as error:  # the last where nobody knows that home
