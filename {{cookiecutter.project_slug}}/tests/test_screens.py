@@ -129,6 +129,13 @@ def test_show() -> None:
     ]
 
 
+def test_bars_stand_below_each_other_whatever_an_event_is_called() -> None:
+    names = ("CacheEvent", "AnEventOfTheApplicationWithALongName", "日本" * 12)
+    lines = show_lines(OPEN, [record(0, "event_start", number, name) for number, name in enumerate(names, 1)])
+    starts = [line[: line.index("\x1b")] for line in lines if "━" in line]
+    assert {sum(1 + (char in "日本") for char in start) for start in starts} == {3 + 1 + 48 + 1}
+
+
 def test_a_console_without_unicode_has_bars_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", SimpleNamespace(encoding="cp1252"))
     (line,) = (line for line in show_lines(OPEN, [record(0, "event_start", 1, "CacheEvent")]) if "CacheEvent" in line)

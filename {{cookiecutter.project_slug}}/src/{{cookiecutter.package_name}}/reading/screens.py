@@ -22,7 +22,7 @@ _COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "token
 _COUNTS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
 _NUMBERS = {*_COUNTS, "seconds"}  # columns that are aligned to the right
 _AROUND = ("ViewExecutionError", "Text2SQLError")  # which db-ally puts around what went wrong
-_BAR = 40  # columns of the time line
+_NAME, _BAR = 22, 40  # columns of the time line: of a name at least, and of the bars
 
 
 def list_lines(requests: Sequence[Request]) -> Iterator[str]:
@@ -107,6 +107,8 @@ def _time_line(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
     ends = [event["begin"] + event.get("elapsed", 0) for event in events.values()]
     scale = _BAR / max([request.elapsed or 1e-6, *ends])
     mark = "━" if sys.stdout.encoding.lower().startswith("utf") else "="
+    names = {number: _in_one_line(event["event"]) for number, event in events.items()}
+    widest = max([_NAME, *map(_width, names.values())])
     for number, event in events.items():
         elapsed = event.get("elapsed")
         first = min(int(event["begin"] * scale), _BAR - 1)
@@ -114,7 +116,7 @@ def _time_line(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
         bar = f"{' ' * first}{mark * length}"[:_BAR].ljust(_BAR)
         took = "no end" if elapsed is None else show_seconds(elapsed)
         color = "yellow" if elapsed is None else "red" if "error" in event else "cyan"
-        yield f"{number:3} {escape(event['event']):<22} {click.style(bar, fg=color)} {took:>10}"
+        yield f"{number:3} {_align('', names[number], widest)} {click.style(bar, fg=color)} {took:>10}"
         for error in show_errors(event.get("error")):
             yield click.style(_cut(f"{'':6}{error}"), fg="red")
 
