@@ -86,7 +86,8 @@ async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> No
 )
 async def test_list_takes_only_what_is_wanted(options: list[str], questions: list[str], three: Path) -> None:
     rows = [json.loads(line) for line in run("list", three, *options, "--json").output.splitlines()]
-    assert [row["question"] for row in rows if re.fullmatch(r"[-\d]+T[:.\d]+\+00:00", row["started"])] == questions
+    assert [row["question"] for row in rows] == questions
+    assert all(re.fullmatch(r"[-\d]+T[:.\d]+\+00:00", row["started"]) for row in rows)
 
 
 def test_units() -> None:
@@ -168,10 +169,8 @@ async def test_show_tells_what_failed_and_why(log_format: str, log_dir: Path, ma
     assert re.match(r"[0-9a-f]{32}  failed  \d", shown)
     assert "\n  Labels      user=eve\n  Question    Who is slow?\n" in shown
     assert r"      ConnectionError: the model \u001b[31mis down" in shown
-    assert (
-        "\n  Error       ViewExecutionError: Error while executing view StaffView\n              caused by Conn"
-        in shown
-    )
+    error = "ViewExecutionError: Error while executing view StaffView"
+    assert f"\n  Error       {error}\n              caused by Conn" in shown
 
 
 @FORMATS
