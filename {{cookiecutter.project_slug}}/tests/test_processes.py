@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from dbally.collection.collection import Collection
-from files import HEADLINE, ask, logs, posix_only, read, run_python
+from files import HEADLINE, logs, posix_only, read, run_python
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 
@@ -165,19 +165,3 @@ async def test_failed_requests_leave_no_memory_behind(log_dir: Path, make_collec
         tracemalloc.stop()
 
     assert after - before < 50_000  # bytes: 50 a request; its context alone takes more
-
-
-@posix_only
-async def test_who_reads_the_first_line_of_a_long_list_alone_is_told_of_no_error(log_dir: Path) -> None:
-    for _ in range(100):  # more than a pipe takes
-        await ask(Handler(log_dir, "all", "jsonl"), question="x" * 2_000)
-    code = "import runpy\nsys.argv[0] = PACKAGE\nrunpy.run_module(PACKAGE, run_name='__main__')\n"
-    package = repr(Handler.__module__.split(".")[0])
-    arguments = ("list", "--json", "-n", "100", str(log_dir))
-    with run_python(code.replace("PACKAGE", package), *arguments) as process:
-        assert process.stdout
-        assert process.stdout.readline().startswith("{")
-        process.stdout.close()
-
-        assert process.stderr
-        assert process.stderr.read() == ""

@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click import style
+from files import ask, posix_only, run_python
 
+from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.reading import Request
 from {{ cookiecutter.package_name }}.reading.parsing import LogRecord, parse_line
 from {{ cookiecutter.package_name }}.reading.screens import list_lines, show_lines, stats_lines
@@ -166,3 +169,19 @@ def test_stats() -> None:
         "(none)        1      0          1                 0      0",
         "1             1      0          0 4.000 4.000     2     30",
     ]
+
+
+@posix_only
+async def test_who_reads_the_first_line_of_a_long_list_alone_is_told_of_no_error(log_dir: Path) -> None:
+    for _ in range(100):  # more than a pipe takes
+        await ask(Handler(log_dir, "all", "jsonl"), question="x" * 2_000)
+    code = "import runpy\nsys.argv[0] = PACKAGE\nrunpy.run_module(PACKAGE, run_name='__main__')\n"
+    package = repr(Handler.__module__.split(".")[0])
+    arguments = ("list", "--json", "-n", "100", str(log_dir))
+    with run_python(code.replace("PACKAGE", package), *arguments) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("{")
+        process.stdout.close()
+
+        assert process.stderr
+        assert process.stderr.read() == ""
