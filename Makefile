@@ -2,12 +2,12 @@
 PYTHON := $(shell for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
-OWN := dbally_handler_template_answers.py hooks tests bench # the rest is Python only once it is baked
+OWN := hooks tests bench # the rest is Python only once it is baked
 LINTED := scratch/check
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/github/db-ally-file-handler/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
 
-.PHONY: demo picture test test-destinations bench bench-before mutants check format clean
+.PHONY: demo picture test test-all test-destinations bench bench-before mutants check format clean
 
 demo: .venv/ready ## ask a real db-ally collection, and show what was recorded
 	@rm -rf $(DEMO)
@@ -20,7 +20,10 @@ demo: .venv/ready ## ask a real db-ally collection, and show what was recorded
 picture: .venv/ready ## draw the picture of both READMEs from what the example records
 	$(BIN)/python -m bench.picture
 
-test: .venv/ready check ## lint, types, and all tests but those of the destinations
+test: .venv/ready check ## lint, types, and the tests that take under three minutes
+	$(BIN)/python -m pytest -n 2 -m "not matrix"
+
+test-all: .venv/ready check ## those, and the same with other answers, Pythons and places; all but the destinations
 	$(BIN)/python -m pytest -n 2
 
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start

@@ -13,7 +13,6 @@ from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).parent.parent
 PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
-EXTENSION = "dbally_handler_template_answers.py"
 QUESTIONS = [key for key in json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8")) if not key.startswith("_")]
 
 # What the template language leaves behind when something was not rendered. GitHub's own `${{ }}` is no leftover.
@@ -98,7 +97,7 @@ def commit_all(repository: Path) -> None:
 
 def copy_template(destination: Path) -> Path:
     """Copy what the template consists of to a git repository in `destination`, and return that."""
-    for name in ("cookiecutter.json", EXTENSION, "hooks", PROJECT.name):
+    for name in ("cookiecutter.json", "hooks", PROJECT.name):
         copy = shutil.copytree if (TEMPLATE / name).is_dir() else shutil.copyfile
         destination.mkdir(parents=True, exist_ok=True)
         copy(TEMPLATE / name, destination / name)

@@ -36,6 +36,7 @@ def read_only(folder: Path) -> Iterator[None]:
 BOUND = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
 
 
+@pytest.mark.matrix
 @pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
 def test_a_read_only_project_in_a_folder_with_any_letters_passes_its_tests_on_two_workers(tmp_path: Path) -> None:
     project = bake(tmp_path / "Zażółć gęślą jaźń 日本 it's 100% {x}", log_directory="dziennik zdarzeń/日本")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bake import EXTENSION, PROJECT, commit_all, copy_template, git
+from bake import PROJECT, commit_all, copy_template, git
 
 CONFLICT = {"<<<<<<<", "=======", ">>>>>>>"}
 
@@ -71,18 +71,6 @@ def test_an_update_keeps_the_owners_edits_and_brings_the_templates(template: Pat
     cruft(project, "check")
 
 
-def test_an_update_bakes_each_template_with_its_own_rules(template: Path, project: Path) -> None:
-    extension = template / EXTENSION
-    edit(extension, lambda text: text.replace("literal, markdown,", "literal, shout, markdown,"))
-    edit(extension, lambda text: text + "\n\ndef shout(answer: str) -> str:\n    return answer.upper()\n")
-    edit(template / PROJECT.name / "README.md", lambda text: text + "{{ cookiecutter.project_slug | shout }}\n")
-    commit_all(template)
-
-    update(project)
-
-    assert (project / "README.md").read_text("utf-8").endswith("DB-ALLY-FILE-HANDLER\n")
-
-
 def test_an_update_changes_nothing_where_the_template_did_not(template: Path, project: Path) -> None:
     edit(template / "cookiecutter.json", lambda text: text.replace("Your name, such as", "Your whole name, such as"))
     commit_all(template)
@@ -134,24 +122,3 @@ def test_answers_stay_and_may_be_changed_in_an_update(template: Path, tmp_path: 
     logfile = (project / "src/db_ally_file_handler/logfile.py").read_text("utf-8")
     assert "class AuditHandler(" in handler
     assert '= "audit"\n' in logfile
-
-
-def test_a_project_of_a_template_on_the_web_links_its_pages_and_keeps_the_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    template = copy_template(tmp_path / "org" / "name.git")
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # git takes from here what is said to be there
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
-    cruft(tmp_path, "create", "https://github.com/org/name.git", "--no-input")
-    project = tmp_path / "db-ally-file-handler"
-    commit_all(project)
-    readme = (project / "README.md").read_text("utf-8")
-    assert "(https://github.com/org/name/blob/HEAD/docs/recipes.md)" in readme
-
-    edit(template / PROJECT.name / "AGENTS.md", lambda text: text + "\nOf the template.\n")
-    commit_all(template)
-    update(project)
-
-    assert (project / "README.md").read_text("utf-8") == readme
-    assert "Of the template." in (project / "AGENTS.md").read_text("utf-8")
