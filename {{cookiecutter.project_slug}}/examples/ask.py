@@ -37,8 +37,16 @@ ROWS = [
 # What the scripted model says to each question: filters, aggregation, answer in words.
 SCRIPT = {
     "Who works in Kraków?": ('works_in("Kraków")', None, "Ann and Chen work in Kraków."),
-    "Who in Kraków earns more than 7000?": ('works_in("Kraków") AND earns_more_than(7000)', None, "Ann does."),
-    "What is the average salary in each city?": (None, "average_salary_by_city()", "Kraków: 6800, Łódź: 5100."),
+    "Who in Kraków earns more than 7000?": (
+        'works_in("Kraków") AND earns_more_than(7000)',
+        None,
+        "Ann does.",
+    ),
+    "What is the average salary in each city?": (
+        None,
+        "average_salary_by_city()",
+        "Kraków: 6800, Łódź: 5100.",
+    ),
     "Who likes jazz?": ("UNSUPPORTED QUERY", None, ""),
 }
 
@@ -59,11 +67,15 @@ class StaffView(dbally.SqlAlchemyBaseView):
 
     @decorators.view_aggregation()
     def average_salary_by_city(self) -> Select[Any]:
-        return select(STAFF.c.city, func.avg(STAFF.c.salary).label("average_salary")).group_by(STAFF.c.city)
+        return select(STAFF.c.city, func.avg(STAFF.c.salary).label("average_salary")).group_by(
+            STAFF.c.city
+        )
 
 
 async def scripted_reply(conversation: str) -> str:
-    filters, aggregation, answer = next(script for question, script in SCRIPT.items() if question in conversation)
+    filters, aggregation, answer = next(
+        script for question, script in SCRIPT.items() if question in conversation
+    )
     wanted = aggregation if "aggregation" in conversation else filters
     if "Decision:" in conversation:
         return f"Decision: {wanted is not None}"
@@ -105,10 +117,12 @@ async def main() -> None:
 
 
 def newest_log(
-    log_dir: str = {{ cookiecutter.log_directory | literal }},
+    log_dir: str = "{{ cookiecutter.log_directory }}",
 ) -> Path:
     files = (path for path in Path(log_dir).expanduser().rglob("*") if path.is_file())
-    return max(files, key=lambda path: (path.stat().st_mtime_ns, path))  # some clocks of disks tick slowly
+    return max(
+        files, key=lambda path: (path.stat().st_mtime_ns, path)
+    )  # some clocks of disks tick slowly
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from dbally.llms.base import LLM
 from dbally.llms.clients.base import LLMClient, LLMOptions
 from dbally.prompt.template import ChatFormat
 
-Reply = Callable[[str], Awaitable[str]]  # from the text of a conversation to the answer of the model
+Reply = Callable[
+    [str], Awaitable[str]
+]  # from the text of a conversation to the answer of the model
 
 
 class ScriptedLLM(LLM[LLMOptions]):
@@ -32,7 +34,11 @@ class ScriptedClient(LLMClient[LLMOptions]):
         self.reply = reply
 
     async def call(
-        self, conversation: ChatFormat, options: LLMOptions, event: LLMEvent, json_mode: bool = False
+        self,
+        conversation: ChatFormat,
+        options: LLMOptions,
+        event: LLMEvent,
+        json_mode: bool = False,
     ) -> str:
         await asyncio.sleep(0)  # as a real model would, let other tasks run
         text = "\n".join(message["content"] for message in conversation)

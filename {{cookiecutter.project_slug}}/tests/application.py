@@ -103,7 +103,9 @@ def make_collection(
     view: type[BaseView] | None = StaffView,
 ) -> Collection:
     """Return a collection with one view, or none, whose model answers as `reply` says."""
-    collection = dbally.create_collection(name, ScriptedLLM(reply or say()), event_handlers=list(handlers))
+    collection = dbally.create_collection(
+        name, ScriptedLLM(reply or say()), event_handlers=list(handlers)
+    )
     if view:
         collection.add(view, lambda: StaffView(engine) if view is StaffView else view())
     return collection

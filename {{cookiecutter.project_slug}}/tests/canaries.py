@@ -4,15 +4,40 @@ import dataclasses
 from typing import Any
 
 from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import Event, FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
+from dbally.audit.events import (
+    Event,
+    FallbackEvent,
+    LLMEvent,
+    RequestEnd,
+    RequestStart,
+    SimilarityEvent,
+)
 from dbally.collection.results import ExecutionResult
 
 from {{ cookiecutter.package_name }} import recording
 
 SECRETS = {
-    "inputs": ["question", "prompt", "input_value", "error_description", "store", "fetcher", "key", "message"],
+    "inputs": [
+        "question",
+        "prompt",
+        "input_value",
+        "error_description",
+        "store",
+        "fetcher",
+        "key",
+        "message",
+    ],
     "outputs": [
-        *("response", "output_value", "textual_response", "sql", "row", "prompt", "input_value", "message"),
+        *(
+            "response",
+            "output_value",
+            "textual_response",
+            "sql",
+            "row",
+            "prompt",
+            "input_value",
+            "message",
+        ),
         "triggering_view_name",
     ],
 }
@@ -44,7 +69,9 @@ async def ask_with_canaries(handler: Any, *, fail: bool) -> None:
         similarity.output_value = canary("output_value")
         span(similarity)
     # A model that names no view has its answer taken for the name of one.
-    fallback = FallbackEvent("first", canary("triggering_view_name"), "second", canary("error_description"))
+    fallback = FallbackEvent(
+        "first", canary("triggering_view_name"), "second", canary("error_description")
+    )
     for event in (fallback, CacheEvent(canary("key"))):
         async with tracker.track_event(event) as span:
             span(event)
@@ -54,4 +81,6 @@ async def ask_with_canaries(handler: Any, *, fail: bool) -> None:
                 raise RuntimeError(canary("message"))
     rows = [{"name": canary("row")}]
     context = {"sql": canary("sql")}
-    await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View", canary("textual_response"))))
+    await tracker.request_end(
+        RequestEnd(ExecutionResult(rows, context, 1, 1, "View", canary("textual_response")))
+    )

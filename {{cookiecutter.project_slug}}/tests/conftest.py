@@ -33,9 +33,16 @@ def read_records(log_dir: Path) -> ReadRecords:
     """Read every record, as `Record.as_dict` shows it; those of one request in their order."""
 
     async def read() -> list[dict[str, Any]]:
-        await asyncio.sleep(0)  # a failed request ends when its exception dies, for which asyncio takes a turn
+        await asyncio.sleep(
+            0
+        )  # a failed request ends when its exception dies, for which asyncio takes a turn
         gc.collect()
-        lines = [line for path in sorted(log_dir.glob("*")) for line in path.read_text("utf-8").split("\n") if line]
+        lines = [
+            line
+            for path in sorted(log_dir.glob("*"))
+            for line in path.read_text("utf-8").split("\n")
+            if line
+        ]
         return [json.loads(line) for line in lines]
 
     return read
@@ -75,6 +82,8 @@ def records() -> list[Any]:
 
 
 @pytest.fixture
-def make(records: list[Any], make_collection: Callable[..., Collection]) -> Callable[..., Collection]:
+def make(
+    records: list[Any], make_collection: Callable[..., Collection]
+) -> Callable[..., Collection]:
     """Make a collection whose records go into the list of that name."""
     return lambda **options: make_collection(application.into(records), **options)

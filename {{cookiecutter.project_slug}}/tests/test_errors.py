@@ -1,6 +1,7 @@
 """The error of a request is its own: what ended it, whoever else fails at the same time."""
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -73,10 +74,12 @@ async def test_each_request_has_the_error_that_ended_it_and_what_goes_on_has_non
             await make(view=None).ask("translated")
         except ValueError as error:
             raise KeyError("of the application") from error
-    assert last_errors(records)["translated"] == "KeyError"
+    assert last_errors(records)["translated"] == "ValueError"
 
 
-async def test_of_several_requests_without_an_ask_that_are_open_none_is_blamed(records: list[Record]) -> None:
+async def test_of_several_requests_without_an_ask_that_are_open_none_is_blamed(
+    records: list[Record],
+) -> None:
     trackers = [EventTracker.initialize_with_handlers([into(records)]) for _ in range(2)]
     with pytest.raises(KeyError), recording():
         for tracker in trackers:
@@ -108,12 +111,18 @@ async def test_an_ask_inside_a_filter_of_another_has_its_error_and_so_has_the_ot
     with pytest.raises(dbally.DbAllyError), recording(user="ann"):
         await outer.ask("the outer one")
 
-    errors = {(record.summary or {})["question"]: record.error for record in records if record.kind == "request_failed"}
+    errors = {
+        (record.summary or {})["question"]: record.error
+        for record in records
+        if record.kind == "request_failed"
+    }
     assert errors.keys() == {"the inner one", "the outer one"}
     assert all("ConnectionError" in str(error) for error in errors.values())
 
 
-async def test_an_exception_that_did_not_unwind_an_event_is_not_blamed_on_it(records: list[Record]) -> None:
+async def test_an_exception_that_did_not_unwind_an_event_is_not_blamed_on_it(
+    records: list[Record],
+) -> None:
     tracker = EventTracker.initialize_with_handlers([into(records)])
     await tracker.request_start(RequestStart("staff", "Who?"))
     span: Any = tracker.track_event(LLMEvent("prompt", "Prompt"))
@@ -154,7 +163,7 @@ async def test_a_failure_that_ends_in_the_task_of_another_tenant_has_the_labels_
     assert failed.summary["labels"] == {"tenant": "bob"}
 
 
-async def test_what_was_handled_before_is_no_cause_and_another_ask_no_error_of_it(
+async def test_each_of_two_asks_has_its_own_error_and_the_causes_that_python_knows(
     make: MakeCollection, records: list[Record]
 ) -> None:
     async def ask_twice() -> None:
@@ -163,16 +172,61 @@ async def test_what_was_handled_before_is_no_cause_and_another_ask_no_error_of_i
         except dbally.DbAllyError:
             await make(reply=say("UNSUPPORTED QUERY")).ask("second")
 
-    try:
-        raise LookupError("of the application")
-    except LookupError:
-        with pytest.raises(dbally.DbAllyError), recording():
-            await ask_twice()
+    with pytest.raises(dbally.DbAllyError), recording():
+        await ask_twice()
 
     errors = {str(each.summary["question"]): str(each.error) for each in records if each.summary}
     assert errors.keys() == {"first", "second"}
     assert "UnsupportedQueryError" in errors["second"]
-    assert "ConnectionError" not in errors["second"]
+    assert "ConnectionError" in errors["second"]  # it was raised while that one was handled
     assert "ConnectionError" in errors["first"]
     assert "UnsupportedQueryError" not in errors["first"]
-    assert "LookupError" not in str(errors)
+
+
+async def test_an_exception_that_is_raised_again_while_it_is_handled_is_recorded(
+    records: list[Record],
+) -> None:
+    error = LookupError("of the application")
+    try:
+        raise error
+    except LookupError:
+        with pytest.raises(LookupError), recording():
+            tracker = EventTracker.initialize_with_handlers([into(records)])
+            await tracker.request_start(RequestStart("staff", "Who?"))
+            async with tracker.track_event(LLMEvent("prompt", "Prompt")):
+                raise error from None
+
+    expected = {"type": "LookupError", "message": "of the application", "causes": []}
+    assert [record.error for record in records if record.kind.endswith("_failed")] == [
+        expected,
+        expected,
+    ]
+
+
+async def test_notes_of_an_exception_are_part_of_its_message(records: list[Record]) -> None:
+    error = ValueError("no")
+    error.add_note("It was the third attempt.")
+    error.add_note("Nobody knows why.")
+    error.__cause__ = KeyError()
+    error.__cause__.add_note("only a note")
+    with pytest.raises(ValueError, match="no"), recording():
+        tracker = EventTracker.initialize_with_handlers([into(records)])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        raise error
+
+    assert records[-1].error == {
+        "type": "ValueError",
+        "message": "no\nIt was the third attempt.\nNobody knows why.",
+        "causes": [{"type": "KeyError", "message": "only a note"}],
+    }
+
+
+async def test_notes_that_are_odd_cost_no_message(records: list[Record]) -> None:
+    error: Any = ValueError("no")
+    error.__notes__ = 7
+    with contextlib.suppress(ValueError), recording():
+        tracker = EventTracker.initialize_with_handlers([into(records)])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        raise error
+
+    assert records[-1].error == {"type": "ValueError", "message": "no", "causes": []}

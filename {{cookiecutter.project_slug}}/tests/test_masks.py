@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from canaries import SECRETS, CacheEvent, ask_with_canaries, canary
 from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import Event, FallbackEvent, LLMEvent, RequestEnd, RequestStart, SimilarityEvent
+from dbally.audit.events import (
+    Event,
+    FallbackEvent,
+    LLMEvent,
+    RequestEnd,
+    RequestStart,
+    SimilarityEvent,
+)
 from dbally.collection.results import ExecutionResult
 from files import RESULT, read
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +31,9 @@ from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record
 
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
-WORDS = st.sampled_from(["ann@example.com", "BOB+x@mail.example.org", "\n", "Kraków", "\0", "\ud83d", "{", '"', "|"])
+WORDS = st.sampled_from(
+    ["ann@example.com", "BOB+x@mail.example.org", "\n", "Kraków", "\0", "\ud83d", "{", '"', "|"]
+)
 TEXTS = st.lists(WORDS | st.text(max_size=5), min_size=1, max_size=6).map(" ".join)
 
 
@@ -37,7 +46,10 @@ async def tell(handler: Any, text: str, fails: bool) -> None:
     with contextlib.suppress(RuntimeError), recording(user=text, nested={text: [text]}):
         tracker = EventTracker.initialize_with_handlers([handler])
         await tracker.request_start(RequestStart(text, text))
-        prompt: Any = [{"role": "user", "content": text, "is_example": False}, {"role": text, text: text}]
+        prompt: Any = [
+            {"role": "user", "content": text, "is_example": False},
+            {"role": text, text: text},
+        ]
         llm = LLMEvent(prompt, "Prompt")
         async with tracker.track_event(llm) as span:
             llm.response = text
@@ -55,10 +67,14 @@ async def tell(handler: Any, text: str, fails: bool) -> None:
                     raise KeyError(text) from ValueError(text)
             raise RuntimeError(text) from ExceptionGroup(text, [OSError(text)])
         rows = [{text: text, "n": [text, text.encode("utf-8", "surrogatepass")]}]
-        await tracker.request_end(RequestEnd(ExecutionResult(rows, {"sql": text, text: text}, 1, 1, text, text)))
+        await tracker.request_end(
+            RequestEnd(ExecutionResult(rows, {"sql": text, text: text}, 1, 1, text, text))
+        )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=TEXTS, fails=st.booleans(), max_chars=st.sampled_from([None, 1, 7, 40, 300, 150_000]))
 @pytest.mark.parametrize("log_format", ["text", "jsonl"])
 async def test_what_a_mask_hides_is_in_no_byte_of_any_file(
@@ -67,10 +83,17 @@ async def test_what_a_mask_hides_is_in_no_byte_of_any_file(
     folder = Path(tempfile.mkdtemp())
     try:
         handler = Handler(
-            folder, "{collection}/{request_id}", log_format, mask=hide_addresses, max_chars=max_chars, raise_errors=True
+            folder,
+            "{collection}/{request_id}",
+            log_format,
+            mask=hide_addresses,
+            max_chars=max_chars,
+            raise_errors=True,
         )
         await tell(handler, text, fails)
-        everything = "\n".join(str(path.relative_to(folder)) for path in folder.rglob("*")) + read(folder)
+        everything = "\n".join(str(path.relative_to(folder)) for path in folder.rglob("*")) + read(
+            folder
+        )
     finally:
         shutil.rmtree(folder)
 
@@ -112,7 +135,9 @@ async def test_where_a_mask_gives_no_text_the_text_is_withheld(
 
 async def test_numbers_are_not_masked() -> None:
     records: list[Record] = []
-    tracker = EventTracker.initialize_with_handlers([Recorder(records.append, mask=lambda text: "x")])
+    tracker = EventTracker.initialize_with_handlers(
+        [Recorder(records.append, mask=lambda text: "x")]
+    )
     await tracker.request_start(RequestStart("staff", "Who?"))
     await tracker.request_end(RequestEnd(ExecutionResult([{"n": 5551234}], {}, 1, 1, "View")))
 
@@ -131,7 +156,8 @@ async def test_what_is_switched_off_is_in_no_byte_of_any_file(
         await ask_with_canaries(handler, fail=fail)
 
     everything = b"".join(
-        bytes(path) + (path.read_bytes() if path.is_file() else b"") for path in sorted(log_dir.rglob("*"))
+        bytes(path) + (path.read_bytes() if path.is_file() else b"")
+        for path in sorted(log_dir.rglob("*"))
     )
     assert b"request_failed" in everything if fail else b"request_end" in everything
     assert [field for field in SECRETS[withheld] if canary(field).encode() in everything] == []
@@ -155,7 +181,10 @@ async def test_errors_are_told_where_prompts_alone_are_withheld() -> None:
 
     assert records[1].data == {"type": "Prompt", "prompt": "[withheld]"}
     assert records[-1].error
-    assert (records[-1].error["message"], records[0].data) == ("why", {"collection_name": "why", "question": "why"})
+    assert (records[-1].error["message"], records[0].data) == (
+        "why",
+        {"collection_name": "why", "question": "why"},
+    )
 
 
 async def test_each_switch_withholds_what_it_says_and_no_more() -> None:
@@ -202,5 +231,7 @@ async def test_what_a_field_of_an_event_holds_can_be_declared_at_any_time() -> N
 
     assert await told(record_inputs=False) == ["[withheld]", "the value", 3, "[withheld]"]
     assert await told(record_outputs=False) == ["the key", "[withheld]", 3, "[withheld]"]
-    with pytest.raises(ValueError, match=r"^key 'input': METADATA, INPUT, .*; for example key=INPUT"):
+    with pytest.raises(
+        ValueError, match=r"^key 'input' must be METADATA, INPUT, .*; for example key=INPUT"
+    ):
         declare(LookupEvent, key="input")  # type: ignore[arg-type]

@@ -38,8 +38,7 @@ for records in range(1, 5):
     assert os.wait()[1] == 9
 """
     process = run_python(code, str(log_dir), log_format)
-    assert process.communicate()[0] == ""
-    assert process.returncode == 0
+    assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
     for records in range(1, 5):
         text = read(log_dir / str(records))
@@ -79,12 +78,16 @@ async def main():
 asyncio.run(main())
 """
     process = run_python(code, str(log_dir))
-    assert process.communicate()[0] == ""
+    assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
-    assert process.returncode == 0
-    requests = [[json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in log_dir.iterdir()]
+    requests = [
+        [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        for path in log_dir.iterdir()
+    ]
     assert len(requests) == 3000
-    assert {record["data"]["question"] for record, *_ in requests} == {str(number) for number in range(3000)}
+    assert {record["data"]["question"] for record, *_ in requests} == {
+        str(number) for number in range(3000)
+    }
     for start, event, *_, end in requests:
         assert start["data"]["question"] == event["data"]["prompt"]
         assert end["kind"] == "request_end"
@@ -105,11 +108,12 @@ for letter in "abcd":
     assert os.wait()[1] == 0
 """
     process = run_python(code, str(log_dir))
-    assert process.communicate()[0] == ""
-    assert process.returncode == 0
+    assert (process.returncode, process.stdout) == (0, ""), process.stderr
 
     records = [json.loads(line) for line in read(log_dir).splitlines()]
-    questions = [record["data"]["question"] for record in records if record["kind"] == "request_start"]
+    questions = [
+        record["data"]["question"] for record in records if record["kind"] == "request_start"
+    ]
     assert sorted(questions) == sorted(letter * 9000 for letter in "abcd" * 100)
 
 
@@ -118,18 +122,19 @@ def test_the_start_of_a_request_names_its_process_right_after_a_fork(log_dir: Pa
     code = """
 handler = Handler(sys.argv[1], "{request_id}.jsonl", "jsonl")
 asyncio.run(ask(handler))
+print(os.getpid())
 if os.fork() == 0:
     asyncio.run(ask(handler))
     os._exit(0)
 os.wait()
 """
     process = run_python(code, str(log_dir))
-    assert process.communicate()[1] == ""
+    assert process.stderr == ""
 
     started = [json.loads(line) for line in read(log_dir).splitlines() if "request_start" in line]
     hosts, pids = zip(*(record["process"].rsplit(":", 1) for record in started), strict=True)
     assert set(hosts) == {socket.gethostname()}
-    assert str(process.pid) in pids
+    assert process.stdout.strip() in pids
     assert len({*pids}) == len({record["request_id"] for record in started}) == 2
 
 
@@ -139,14 +144,21 @@ async def test_failed_requests_whose_errors_are_kept_cost_no_files_and_no_thread
     collection = make_collection(Handler(log_dir, "{request_id}"), view=None)
     before = len(os.listdir("/dev/fd")) if os.name == "posix" else 0, threading.active_count()
 
-    errors = await asyncio.gather(*(collection.ask("Who?") for _ in range(1000)), return_exceptions=True)
+    errors = await asyncio.gather(
+        *(collection.ask("Who?") for _ in range(1000)), return_exceptions=True
+    )
 
     assert all(isinstance(error, ValueError) for error in errors)
-    assert before == (len(os.listdir("/dev/fd")) if os.name == "posix" else 0, threading.active_count())
+    assert before == (
+        len(os.listdir("/dev/fd")) if os.name == "posix" else 0,
+        threading.active_count(),
+    )
     assert len(logs(log_dir)) == 1000
 
 
-async def test_failed_requests_leave_no_memory_behind(log_dir: Path, make_collection: MakeCollection) -> None:
+async def test_failed_requests_leave_no_memory_behind(
+    log_dir: Path, make_collection: MakeCollection
+) -> None:
     collection = make_collection(Handler(log_dir, "{request_id}"), view=None)
 
     async def memory_after(requests: int) -> int:

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
-from files import ask, logs, posix_only, run_python
+from files import ask, logs, posix_only, run_python, start_python
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.__main__ import main
@@ -48,15 +48,28 @@ def questions(log_dir: Path) -> list[str]:
         (
             "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}.log",
             ["20260102T030405.000006Z-0123abcd.log", "20260102T030405.000006Z-0123abcd.log.gz"],
-            ["app.log", "20260102T030405.000006Z-0123abcd.log.1", "x20260102T030405.000006Z-0123abcd.log", "a/b.log"],
+            [
+                "app.log",
+                "20260102T030405.000006Z-0123abcd.log.1",
+                "x20260102T030405.000006Z-0123abcd.log",
+                "a/b.log",
+            ],
         ),
         (
             "{collection}.jsonl",
             ["staff.jsonl", "Z_y~0123456789abcdef0123.jsonl"],
             ["a.b.jsonl", "a/b.jsonl", "staff.log"],
         ),
-        ("{started_at:%Y/%m}/{collection}.%d", ["2026/01/staff.%d"], ["2026-01/staff.%d", "2026/01/staff.05"]),
-        ("x-{started_at:%b %d}.log", ["x-Jan 02.log"], ["x-Jan.log", "Jan 02.log", "a/x-Jan 02.log"]),
+        (
+            "{started_at:%Y/%m}/{collection}.%d",
+            ["2026/01/staff.%d"],
+            ["2026-01/staff.%d", "2026/01/staff.05"],
+        ),
+        (
+            "x-{started_at:%b %d}.log",
+            ["x-Jan 02.log"],
+            ["x-Jan.log", "Jan 02.log", "a/x-Jan 02.log"],
+        ),
         ("all.log", ["all.log"], ["allxlog", "all.log.bak"]),
     ],
 )
@@ -114,7 +127,11 @@ async def test_a_dry_run_only_says_what_would_be_done(log_dir: Path) -> None:
 
 async def test_what_is_compressed_is_read_as_before(log_dir: Path) -> None:
     log = LogFile(log_dir, "{collection}")
-    for question in ("first", "second", "third"):  # into a file that was compressed before, each time
+    for question in (
+        "first",
+        "second",
+        "third",
+    ):  # into a file that was compressed before, each time
         await make_file(log_dir, "all", 2 * DAY, question)
         assert done(log, gzip_after=DAY) == ["compress all"]
     assert logs(log_dir) == ["all.gz"]
@@ -137,7 +154,9 @@ async def test_what_comes_while_a_file_is_compressed_or_removed_stays(
         for name in logs(log_dir):
             (log_dir / name).unlink()
         await make_file(log_dir, "all", 2 * DAY, "early")
-        monkeypatch.setattr(pruning, "_set_aside", lambda path: (append(path), set_aside(path), append(path))[1])
+        monkeypatch.setattr(
+            pruning, "_set_aside", lambda path: (append(path), set_aside(path), append(path))[1]
+        )
         done(LogFile(log_dir, "{collection}"), **limits)
         assert questions(log_dir) == ["early", "late", "late"]
         assert (log_dir / "all").read_bytes() == late
@@ -173,9 +192,10 @@ def killed(*args, **options):
 setattr(os, sys.argv[2], killed)
 list(prune(LogFile(sys.argv[1], "{collection}"), gzip_after=86400))
 """
-    process = run_python(code.replace("{package}", pruning.__name__.split(".")[0]), str(log_dir), call, str(number))
-    _, said = process.communicate()
-    assert process.returncode == -signal.SIGKILL, said
+    process = run_python(
+        code.replace("{package}", pruning.__name__.split(".")[0]), str(log_dir), call, str(number)
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
 
     assert questions(log_dir) == ["first", "second"]
     done(LogFile(log_dir, "{collection}"), gzip_after=DAY)
@@ -187,7 +207,9 @@ list(prune(LogFile(sys.argv[1], "{collection}"), gzip_after=86400))
     assert questions(log_dir) == ["first", "second"]
 
 
-async def test_what_another_run_has_done_already_is_no_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_another_run_has_done_already_is_no_error(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await make_file(log_dir, "all", 2 * DAY)
     log, found = LogFile(log_dir, "{collection}"), find_files(log_dir)
     assert done(log, older_than=DAY) == ["remove all"]
@@ -206,16 +228,24 @@ asyncio.run(serve())
 """
 
 
-def test_beside_a_service_at_work_nothing_is_lost(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beside_a_service_at_work_nothing_is_lost(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pruning, "_YOUNGEST", 0.0)  # as if each file had not been touched for long
-    workers = [run_python(SERVICE, str(log_dir), str(number)) for number in range(2)]
+    workers = [start_python(SERVICE, str(log_dir), str(number)) for number in range(2)]
     compressed = 0
     while any(worker.poll() is None for worker in workers):
-        compressed += len(done(LogFile(log_dir, "{collection}.jsonl"), gzip_after=0)) if log_dir.exists() else 0
+        compressed += (
+            len(done(LogFile(log_dir, "{collection}.jsonl"), gzip_after=0))
+            if log_dir.exists()
+            else 0
+        )
     assert [worker.communicate()[0] for worker in workers] == ["0\n", "0\n"]
 
     assert compressed
-    assert questions(log_dir) == sorted(f"{worker}-{number}" for worker in range(2) for number in range(300))
+    assert questions(log_dir) == sorted(
+        f"{worker}-{number}" for worker in range(2) for number in range(300)
+    )
 
 
 def run(*arguments: object) -> list[str]:
@@ -228,8 +258,13 @@ async def test_prune_says_what_it_does(log_dir: Path) -> None:
         await ask(Handler(log_dir))  # the pattern of the project
     for name in logs(log_dir):
         os.utime(log_dir / name, (1, 1))
-    removed = {f"remove {log_dir / name} of {(log_dir / name).stat().st_size:,} bytes" for name in logs(log_dir)}
-    assert set(run(log_dir, "--older-than", "30d", "--dry-run")) == {f"would {line}" for line in removed}
+    removed = {
+        f"remove {log_dir / name} of {(log_dir / name).stat().st_size:,} bytes"
+        for name in logs(log_dir)
+    }
+    assert set(run(log_dir, "--older-than", "30d", "--dry-run")) == {
+        f"would {line}" for line in removed
+    }
     assert set(run(log_dir, "--older-than", "30d")) == removed
     assert logs(log_dir) == []
     assert run(log_dir, "--older-than", "30d") == []
@@ -240,11 +275,16 @@ async def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
     assert run(log_dir, "--older-than", "30d") == []
     (removed,) = run(log_dir, "--older-than", "30d", "--pattern", "a b")
     assert removed.startswith(f"remove {log_dir / 'a b'} of ")
-    assert "filename_pattern '../x': each part" in run(log_dir, "--older-than", "30d", "--pattern", "../x")[-1]
+    assert (
+        "filename_pattern '../x': each part"
+        in run(log_dir, "--older-than", "30d", "--pattern", "../x")[-1]
+    )
 
 
 def test_files_of_another_user_are_an_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log_dir.mkdir()
-    monkeypatch.setattr(os, "listdir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir))))
+    monkeypatch.setattr(
+        os, "listdir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir)))
+    )
     (said,) = run(log_dir, "--older-than", "30d")
     assert said == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}"

@@ -2,7 +2,6 @@
 
 import gc
 import inspect
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import pytest
 from canaries import CacheEvent
 from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import Event, RequestStart
-from files import RESULT, ask, logs, posix_only, read
+from dbally.audit.events import RequestStart
+from files import RESULT, ask, logs, read
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.blocks import recording
@@ -52,7 +51,13 @@ async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work() -> 
         await leave_to_the_collector(handler)
     await ask(handler)
 
-    assert kinds[1500:] == ["request_start", "event_start", "event_end", "request_end", *["request_failed"] * 1500]
+    assert kinds[1500:] == [
+        "request_start",
+        "event_start",
+        "event_end",
+        "request_end",
+        *["request_failed"] * 1500,
+    ]
     assert handler.lost_records == 0
 
 
@@ -83,7 +88,9 @@ async def test_an_event_whose_start_was_lost_says_it_all_at_its_end() -> None:
         records.append(record)
 
     await ask(Recorder(sink))
-    assert {"type": "Prompt", "prompt": "Who?", "response": "Ann"}.items() <= (records[1].data or {}).items()
+    assert {"type": "Prompt", "prompt": "Who?", "response": "Ann"}.items() <= (
+        records[1].data or {}
+    ).items()
 
 
 async def test_a_failure_that_cannot_be_recorded_takes_the_place_of_no_error() -> None:
@@ -104,7 +111,12 @@ async def test_any_function_of_a_record_is_a_sink() -> None:
 
     await ask(Recorder(records.append))
 
-    assert [record.kind for record in records] == ["request_start", "event_start", "event_end", "request_end"]
+    assert [record.kind for record in records] == [
+        "request_start",
+        "event_start",
+        "event_end",
+        "request_end",
+    ]
 
 
 async def test_destinations_compose(log_dir: Path) -> None:
@@ -134,16 +146,6 @@ def test_the_file_sink_has_the_arguments_of_the_handler() -> None:
 
     assert of_handler[:3] == of_sink
     assert of_handler[3:] == list(inspect.signature(Recorder).parameters.values())[1:]
-
-
-async def test_a_sink_that_returns_a_coroutine_fails(caplog: pytest.LogCaptureFixture) -> None:
-    async def store(record: Record) -> None: ...
-
-    handler = Recorder(lambda record: store(record))
-    await ask(handler)
-
-    assert handler.lost_records == 4
-    assert "returned a coroutine" in caplog.text
 
 
 class AsyncSink:
@@ -191,53 +193,6 @@ def test_a_recorder_takes_no_argument_that_it_would_ignore(argument: str) -> Non
         recorder(print, **{argument: "x"})
 
 
-class SoftTimeLimit(Exception):
-    """What an application's signal handler raises."""
-
-
-def interrupt(*_: object) -> str:
-    signal.raise_signal(signal.SIGALRM)
-    return ""
-
-
-class Interrupting(Event):
-    """An event whose fields take longer than the application has time."""
-
-    field = property(interrupt)
-
-    def __init__(self) -> None:
-        vars(self)["field"] = None
-
-
-class Slow:
-    __str__ = interrupt
-
-
-@pytest.fixture
-def time_limit() -> Iterator[None]:
-    def on_alarm(number: int, frame: object) -> None:
-        raise SoftTimeLimit
-
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    yield
-    signal.signal(signal.SIGALRM, before)
-
-
-@posix_only
-@pytest.mark.usefixtures("time_limit")
-@pytest.mark.parametrize("where", ["sink", "mask", "field", "value"])
-async def test_what_a_signal_handler_raises_is_no_failure_to_record(where: str) -> None:
-    records: list[Record] = []
-    handler = Recorder(interrupt if where == "sink" else records.append, mask=interrupt if where == "mask" else None)
-    with pytest.raises(SoftTimeLimit):
-        tracker = EventTracker.initialize_with_handlers([handler])
-        await tracker.request_start(RequestStart("staff", "Who?"))
-        async with tracker.track_event(Interrupting() if where == "field" else CacheEvent(Slow())):
-            pass
-
-    assert handler.lost_records == 0
-
-
 async def test_what_has_ended_does_not_end_again() -> None:
     records: list[Record] = []
     handler = Recorder(records.append)
@@ -247,4 +202,42 @@ async def test_what_has_ended_does_not_end_again() -> None:
         await handler.event_end(None, request, event)
         await handler.request_end(RESULT, request)
 
-    assert [record.kind for record in records] == ["request_start", "event_start", "event_end", "request_end"]
+    assert [record.kind for record in records] == [
+        "request_start",
+        "event_start",
+        "event_end",
+        "request_end",
+    ]
+
+
+async def test_an_option_that_is_assigned_later_takes_effect_or_raises(log_dir: Path) -> None:
+    records: list[Record] = []
+    handler = Recorder(print)
+    handler.sink = records.append
+    handler.record_inputs, handler.record_outputs, handler.max_chars = False, False, 10
+    handler.mask = str.upper
+    await ask(handler)
+    assert [record.data for record in records[:2]] == [
+        {"collection_name": "STAFF", "question": "[withheld]"},
+        {"type": "PROMPT", "prompt": "[withheld]"},
+    ]
+    handler.record_prompts = handler.record_inputs = handler.record_outputs = True
+    await ask(handler, question="q" * 20)
+    assert records[4].data == {"collection_name": "STAFF", "question": ""}
+
+    with pytest.raises(ValueError, match=r"^max_chars 0 must be .*; for example 100000"):
+        handler.max_chars = 0
+    assert handler.max_chars == 10
+
+    handler.sink, handler.raise_errors = (lambda record: 1 / 0), True
+    with pytest.raises(ZeroDivisionError):
+        await ask(handler)
+
+    in_files: Any = Handler(log_dir)
+    for name in ("log_dir", "filename_pattern", "log_format"):
+        with pytest.raises(AttributeError):
+            setattr(in_files, name, "elsewhere")
+    in_files.sink.log_format, in_files.sink.filename_pattern = "jsonl", "a.jsonl"
+    await ask(in_files)
+    assert logs(log_dir) == ["a.jsonl"]
+    assert read(log_dir).startswith("{")

@@ -23,7 +23,7 @@ from dbally.views.freeform.text2sql import prompt as sql_prompts
 from files import RESULT
 
 from {{ cookiecutter.package_name }}.blocks import recording
-from {{ cookiecutter.package_name }}.errors import with_causes
+from {{ cookiecutter.package_name }}.failures import error_chain
 from {{ cookiecutter.package_name }}.recorder import Recorder
 from {{ cookiecutter.package_name }}.records import Record, step_of
 
@@ -56,7 +56,11 @@ async def away(conversation: str) -> str:
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
-    [(nothing, "NoneType"), (unsupported, "UnsupportedQueryError"), (away, "connection reset by peer")],
+    [
+        (nothing, "NoneType"),
+        (unsupported, "UnsupportedQueryError"),
+        (away, "connection reset by peer"),
+    ],
     ids=["no content", "unsupported", "a timeout behind a connection error"],
 )
 async def test_where_db_ally_hides_the_reason_the_last_record_tells_it(
@@ -93,14 +97,14 @@ def test_causes_are_told_once_outermost_first_and_circles_end() -> None:
     suppressing.__context__, suppressing.__suppress_context__ = hidden, True
     group = ExceptionGroup("group", [member, ExceptionGroup("inner", [suppressing])])
 
-    assert [str(error) for error in with_causes(group)] == [
+    assert [str(error) for error in error_chain(group)] == [
         "group (2 sub-exceptions)",
         "'member'",
         "root",
         "inner (1 sub-exception)",
         "suppressing",
+        "hidden",
     ]
-    assert hidden in with_causes(group, also_suppressed=True)
 
 
 async def test_the_errors_of_a_record_are_bounded(records: list[Record]) -> None:
@@ -118,7 +122,9 @@ async def test_the_errors_of_a_record_are_bounded(records: list[Record]) -> None
     assert len(list(records[-1].error["causes"] or [])) == 19  # type: ignore[arg-type]
 
 
-async def test_the_summary_tells_the_whole_story(make_collection: MakeCollection, records: list[Record]) -> None:
+async def test_the_summary_tells_the_whole_story(
+    make_collection: MakeCollection, records: list[Record]
+) -> None:
     with recording(user="ann"):
         await make_collection(Recorder(records.append)).ask("Who?", return_natural_response=True)
 
@@ -173,14 +179,23 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_every_template_of_db_ally_has_a_step(name: str) -> None:
-    words = {word: "x {y} $1" for word in ("question", "views", "methods", "tables", "dialect", "results", "query")}
+    words = {
+        word: "x {y} $1"
+        for word in ("question", "views", "methods", "tables", "dialect", "results", "query")
+    }
     chat: Any = [
-        {**message, "content": message["content"].format(**words, number_of_results=1), "is_example": False}
+        {
+            **message,
+            "content": message["content"].format(**words, number_of_results=1),
+            "is_example": False,
+        }
         for message in TEMPLATES[name].chat
     ]
 
     assert step_of(LLMEvent(chat, "PromptTemplate")) is not None
-    assert len(TEMPLATES) == len({step_of(LLMEvent(template.chat, "")) for template in TEMPLATES.values()})
+    assert len(TEMPLATES) == len(
+        {step_of(LLMEvent(template.chat, "")) for template in TEMPLATES.values()}
+    )
 
 
 def test_no_other_module_of_db_ally_has_a_template() -> None:
@@ -192,21 +207,33 @@ def test_no_other_module_of_db_ally_has_a_template() -> None:
 
 @pytest.mark.parametrize(
     "prompt",
-    ["text", [], ["text"], [{}], [{"content": None}], [{"role": "system", "content": "You are a pirate."}], ("x",)],
+    [
+        "text",
+        [],
+        ["text"],
+        [{}],
+        [{"content": None}],
+        [{"role": "system", "content": "You are a pirate."}],
+        ("x",),
+    ],
     ids=range(7),
 )
 def test_a_prompt_of_the_application_has_no_step(prompt: Any) -> None:
     assert step_of(LLMEvent(prompt, "PromptTemplate")) is None
 
 
-async def test_prompts_alone_can_be_withheld(make_collection: MakeCollection, records: list[Record]) -> None:
+async def test_prompts_alone_can_be_withheld(
+    make_collection: MakeCollection, records: list[Record]
+) -> None:
     handler = Recorder(records.append, record_prompts=False)
     await make_collection(handler, reply=say()).ask("Who?", return_natural_response=True)
 
     log = str([record.as_dict() for record in records])
     assert log.count("'prompt': '[withheld]'") == 3
     assert "Given a question" not in log
-    assert all(text in log for text in ("'question': 'Who?'", "WHERE", "Ann does.", "Decision: true"))
+    assert all(
+        text in log for text in ("'question': 'Who?'", "WHERE", "Ann does.", "Decision: true")
+    )
     assert asyncio.iscoroutinefunction(handler.request_start)
 
 
@@ -221,5 +248,41 @@ async def test_a_good_request_leaves_nothing_open_and_says_nothing(
     assert [record.open_events for record in records] == [None] * 4
     assert records[1].data == {"type": "Prompt", "prompt": "Who?"}
     assert {record.started_at.utcoffset() for record in records} == {timedelta(0)}
-    assert all(record.elapsed is None or record.elapsed == round(record.elapsed, 6) for record in records)
+    assert all(
+        record.elapsed is None or record.elapsed == round(record.elapsed, 6) for record in records
+    )
     assert caplog.messages == []
+
+
+async def go_through_steps(handler: Recorder, *, is_repeated: bool) -> None:
+    """Select a view, and fail to get filters; repeat that with success or not; then fail otherwise."""
+    with contextlib.suppress(RuntimeError), recording():
+        tracker = EventTracker.initialize_with_handlers([handler])
+        await tracker.request_start(RequestStart("staff", "Who?"))
+        selection = LLMEvent(view_prompts.VIEW_SELECTION_TEMPLATE.chat, "PromptTemplate")
+        async with tracker.track_event(selection) as span:
+            selection.response = "StaffView"
+            span(selection)
+        filters = LLMEvent(iql_prompts.FILTERS_GENERATION_TEMPLATE.chat, "PromptTemplate")
+        with contextlib.suppress(ConnectionError):
+            async with tracker.track_event(filters):
+                raise ConnectionError
+        if is_repeated:
+            async with tracker.track_event(filters):
+                pass
+        raise RuntimeError
+
+
+async def test_a_failed_request_tells_the_view_as_far_as_it_was_chosen_and_the_step_that_failed(
+    records: list[Record],
+) -> None:
+    await go_through_steps(Recorder(records.append), is_repeated=False)
+    await go_through_steps(Recorder(records.append), is_repeated=True)
+    await go_through_steps(Recorder(records.append, record_outputs=False), is_repeated=False)
+
+    ends = [record.summary for record in records if record.summary]
+    assert [(end["view"], end.get("failed_step")) for end in ends] == [
+        ("StaffView", "filters"),
+        ("StaffView", None),
+        ("[withheld]", "filters"),
+    ]

@@ -33,7 +33,11 @@ def test_the_tutorial_is_true_and_fits_on_a_screen(
 
     monkeypatch.chdir(tmp_path)
     tutorial = package.__doc__ or ""
-    names = {**vars(package), "asyncio": asyncio, "pathlib": pathlib, "make_collection": make_collection}
+    names = {name: getattr(package, name) for name in package.__all__} | {
+        "asyncio": asyncio,
+        "pathlib": pathlib,
+        "make_collection": make_collection,
+    }
     test = doctest.DocTestParser().get_doctest(tutorial, names, "tutorial", None, None)
     runner = doctest.DocTestRunner(Checker(), optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF)
 

@@ -34,12 +34,16 @@ Anywhere else: a sink is a function that takes a `Record`, such as the `append` 
 README.md says what is promised, and where to change what.
 """
 
-from .blocks import recording, unrecorded
-from .handler import {{ cookiecutter.handler_class }}
-from .logfile import LogFile
-from .privacy import declare
-from .recorder import Recorder
-from .records import Record
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .blocks import recording, unrecorded
+    from .handler import {{ cookiecutter.handler_class }}
+    from .logfile import LogFile
+    from .privacy import declare
+    from .recorder import Recorder
+    from .records import Record
 
 __all__ = [
     "{{ cookiecutter.handler_class }}",
@@ -50,3 +54,24 @@ __all__ = [
     "recording",
     "unrecorded",
 ]
+
+_MODULES = {
+    "{{ cookiecutter.handler_class }}": "handler",
+    "LogFile": "logfile",
+    "Record": "records",
+    "Recorder": "recorder",
+    "declare": "privacy",
+    "recording": "blocks",
+    "unrecorded": "blocks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is asked for.
+
+    To import db-ally takes a second or, with litellm, several. The command needs none of it.
+    """
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f".{_MODULES[name]}", __name__)
+    return getattr(module, name)

@@ -1,42 +1,54 @@
-"""The file sink: the only module that touches the disk."""
+"""The file sink: how a record gets into a file. No other module of the recording part uses a disk.
+
+A record is handed to the system in one append, so that several processes can share a file, and
+nothing stays open afterwards. There is no fsync: what was recorded survives the process, but not a
+power cut.
+"""
 
 import errno
 import os
 from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .filenames import check_directory, check_pattern, fill
 from .formats import FORMATS
-from .records import Record
 
-LOG_DIR = {{ cookiecutter.log_directory | literal }}
-FILENAME_PATTERN = {{ cookiecutter.filename_pattern | literal }}
-LOG_FORMAT = {{ cookiecutter.log_format | literal }}
+if TYPE_CHECKING:  # the command uses this module, and must start without importing db-ally
+    from .records import Record
 
-_EXAMPLE = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # follow no link, wait for no pipe, translate no newline
-    _APPEND |= getattr(os, _name, 0)
+LOG_DIR = "{{ cookiecutter.log_directory }}"
+FILENAME_PATTERN = "{{ cookiecutter.filename_pattern }}"
+LOG_FORMAT = "{{ cookiecutter.log_format }}"
+
+EXAMPLE_PATTERN = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"
+
+# Windows has none of the first two, and only Windows has the last one.
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # refuse a file that is a symbolic link
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # do not wait for the reader of a pipe
+BINARY = getattr(os, "O_BINARY", 0)  # do not translate newlines
+OVERWRITE_FLAGS = os.O_WRONLY | NO_FOLLOW | NO_WAIT | BINARY
+APPEND_FLAGS = OVERWRITE_FLAGS | os.O_APPEND | os.O_CREAT
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
 
 
 class LogFile:
     """A sink that appends each record to the file of its request.
 
-    A record is handed to the system in one append before the call returns, and nothing stays
-    open. No fsync: what was recorded survives the process, not a power cut.
-
     Args:
-        log_dir: directory of the files. What is missing of it is made, for its owner alone.
-        filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`;
-            requests that it gives the same name share a file.
+        log_dir: directory of the files. It is created, for its owner alone, if it is missing.
+        filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`.
+            Requests that it gives the same name share a file.
         log_format: "text" for people or "jsonl" for programs.
 
     Attributes:
         log_dir: the directory, absolute.
         filename_pattern: the pattern.
+        log_format: the format.
 
     Raises:
         ValueError: the directory, the pattern or the format cannot work.
@@ -48,79 +60,111 @@ class LogFile:
         filename_pattern: str = FILENAME_PATTERN,
         log_format: str = LOG_FORMAT,
     ) -> None:
-        if log_format not in [*FORMATS]:
-            raise ValueError(f"log_format {log_format!r}: one of {sorted(FORMATS)}; for example 'jsonl'")
+        if log_format not in list(FORMATS):  # a list, because not every value is hashable
+            raise ValueError(
+                f"log_format {log_format!r} must be one of {sorted(FORMATS)}; for example 'jsonl'"
+            )
+
         try:
             check_pattern(filename_pattern)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"filename_pattern {filename_pattern!r}: {error}; for example {_EXAMPLE!r}") from None
+            raise ValueError(
+                f"filename_pattern {filename_pattern!r}: {error}; for example {EXAMPLE_PATTERN!r}"
+            ) from None
+
         self.log_dir = _absolute(log_dir)
         self.filename_pattern = filename_pattern
-        self._format = FORMATS[log_format]
-        self._find_path = lru_cache(maxsize=256)(self._fill)  # a request has several records
+        self.log_format = log_format
 
-    def __call__(self, record: Record) -> None:
-        """Append `record`. Raises `OSError` that names the file when the disk refuses."""
-        *folders, path = self._find_path(record.started_at, record.collection, record.request_id)
-        data = self._format(record).encode()
+    def __call__(self, record: "Record") -> None:
+        """Append a record. Raises `OSError` that names the file if the disk refuses."""
+        path = self.path_of(record)
+        data = FORMATS[self.log_format](record).encode()
+
         try:
-            for folder in folders:
-                if os.path.islink(folder):
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            try:
-                _append(path, data)
-            except FileNotFoundError:
-                _make_folders(path)
-                _append(path, data)
+            _append_in_directory(path, data)
         except OSError as error:
-            error.filename = path  # not every system call knows it
+            if error.filename is None:  # not every system call knows it
+                error.filename = path
             raise
 
-    def path_of(self, record: Record) -> str:
-        """Return the absolute path of the file for `record`."""
-        return self._find_path(record.started_at, record.collection, record.request_id)[-1]
-
-    def _fill(self, *request: Any) -> list[str]:
-        """Return the folders between the directory and the file of a request, and the file."""
-        return [*accumulate([self.log_dir, *fill(self.filename_pattern, *request)], os.path.join)][1:]
+    def path_of(self, record: "Record") -> str:
+        """Return the absolute path of the file for a record."""
+        return _path(
+            self.log_dir,
+            self.filename_pattern,
+            record.started_at,
+            record.collection,
+            record.request_id,
+        )
 
 
 def _absolute(log_dir: str | os.PathLike[str]) -> str:
     try:
-        path = Path(log_dir)  # which takes no bytes
+        path = Path(log_dir)  # which refuses bytes
         check_directory(os.fspath(log_dir))
         return os.path.abspath(path.expanduser())
+
     except FileNotFoundError:
         rule = "the working directory was deleted"
-    except (TypeError, ValueError, RuntimeError) as error:  # the last where nobody knows that home
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: there is no such home
         rule = str(error)
+
     raise ValueError(f"log_dir {log_dir!r}: {rule}; for example '/var/log/ask'")
 
 
-def _append(path: str, data: bytes) -> None:
-    files = [*map(os.open, [path], [_APPEND], [0o600])]  # in this form no signal handler can raise before they are kept
+@lru_cache(maxsize=256)  # a request has several records
+def _path(
+    log_dir: str, pattern: str, started_at: datetime, collection: str, request_id: str
+) -> str:
+    return os.path.join(log_dir, fill(pattern, started_at, collection, request_id))
+
+
+def _append_in_directory(path: str, data: bytes) -> None:
     try:
-        written = os.write(files[0], data)
+        _append(path, data)
+    except FileNotFoundError:
+        _make_directories(path)
+        _append(path, data)
+
+
+def _append(path: str, data: bytes) -> None:
+    descriptor = os.open(path, APPEND_FLAGS, FILE_MODE)
+    try:
+        written = os.write(descriptor, data)
+
         if written < len(data):
             with suppress(OSError):
-                _blank(path, files, written)
+                _blank_out(path, descriptor, written)
             raise OSError(errno.ENOSPC, f"room for {written} of {len(data)} bytes only")
     finally:
-        for file in files:
-            os.close(file)
+        os.close(descriptor)
 
 
-def _blank(path: str, files: list[int], written: int) -> None:
-    """Turn a record that was cut short into an empty line, in place: others may have appended behind it."""
-    end = os.lseek(files[0], 0, os.SEEK_CUR)
-    files += map(os.open, (path,), (_APPEND & ~(os.O_APPEND | os.O_CREAT),))
-    if written and os.path.samestat(*map(os.fstat, files)):
-        os.lseek(files[1], end - written, os.SEEK_SET)
-        os.write(files[1], b" " * (written - 1) + b"\n")
+def _blank_out(path: str, descriptor: int, written: int) -> None:
+    """Turn the record that was just written in part into an empty line.
+
+    This is done in place, because other processes may have appended behind it by now. It takes a
+    second descriptor: one that is opened to append writes at the end wherever it is positioned.
+    """
+    if written == 0:
+        return
+
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    overwriting = os.open(path, OVERWRITE_FLAGS)
+    try:
+        is_same_file = os.path.samestat(os.fstat(descriptor), os.fstat(overwriting))
+
+        if is_same_file:
+            os.lseek(overwriting, end - written, os.SEEK_SET)
+            os.write(overwriting, b" " * (written - 1) + b"\n")
+    finally:
+        os.close(overwriting)
 
 
-def _make_folders(path: str) -> None:
-    for folder in reversed(Path(path).parents):
-        if not os.path.isdir(folder):
+def _make_directories(path: str) -> None:
+    """Create what is missing of the directories above a file."""
+    for directory in reversed(Path(path).parents):
+        if not os.path.isdir(directory):
             with suppress(FileExistsError):  # another process was faster
-                os.mkdir(folder, 0o700)
+                os.mkdir(directory, DIRECTORY_MODE)

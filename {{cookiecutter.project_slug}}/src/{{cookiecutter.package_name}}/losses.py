@@ -1,24 +1,20 @@
-"""Records that were lost: how many, and when that is said."""
+"""Records that were lost: how many they are, and when a warning says so."""
 
 import logging
-import os
-import threading
 from contextlib import suppress
-from math import inf
 from time import monotonic
 
-_QUIET = 60.0  # seconds after a warning
-
-_lock = threading.RLock()  # the garbage collector can let another recorder lose a record meanwhile
-_at_fork = getattr(os, "register_at_fork", lambda **_: None)  # Windows has no fork
-# A child must not find it held by a thread that it does not have.
-_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+WARNING_INTERVAL = 60.0  # seconds
 
 
 class Losses:
-    """Counts lost records. Warns of the first, then at most once a minute, and says the true count in the end.
+    """Counts lost records and warns of them.
 
-    That is when no record was lost for a minute, or when the recorder or the process ends.
+    It warns of the first loss, then at most once a minute with the total so far. It says the total
+    once more when no record was lost for a minute, or when the recorder or the process ends.
+
+    There is no lock, which a forked process could inherit while it is held. None is needed: CPython
+    does not switch threads in the middle of `count += 1`. If it did, the count would be too small.
 
     Attributes:
         count: how many records were lost.
@@ -26,36 +22,45 @@ class Losses:
 
     def __init__(self) -> None:
         self.count = 0
-        self._told = 0  # of them
-        self._warned = -_QUIET  # seconds of `time.monotonic`
-        self._last = inf  # likewise, of the last loss; `inf` once it was said that all is well
+        self._announced_count = 0  # what the last warning said
+        self._last_warning = -WARNING_INTERVAL  # seconds of `time.monotonic`
+        self._last_loss: float | None = None  # likewise; `None` if recording works
 
     def add(self, failure: Exception) -> None:
-        """Count a record that was lost to `failure`."""
-        with _lock:
-            self.count += 1
-            self._last = now = monotonic()
-            if is_due := now >= self._warned + _QUIET:
-                self._told, self._warned = self.count, now
-        if is_due:
-            _warn("Recording fails; records lost so far: %s; the last one: %s", self.count, failure)
+        """Count a record that was lost because of `failure`."""
+        now = monotonic()
+        self.count += 1
+        self._last_loss = now
 
-    def end(self) -> None:
-        """Say that recording works again, if it failed and has done so for a minute."""
-        if monotonic() >= self._last + _QUIET:
-            self._last, self._told = inf, self.count
-            _warn("Recording works again; records lost in all: %s", self.count)
+        if now < self._last_warning + WARNING_INTERVAL:
+            return
+
+        self._last_warning = now
+        self._announced_count = self.count
+        # As text: the exception itself would keep alive what is in its frames.
+        reason = str(failure) or repr(failure)
+        warn("Recording fails; records lost so far: %s; the last one: %s", self.count, reason)
+
+    def note_success(self) -> None:
+        """Say the total if records were lost, but none within the last minute."""
+        if self._last_loss is None or monotonic() < self._last_loss + WARNING_INTERVAL:
+            return
+
+        self._last_loss = None
+        self._announced_count = self.count
+        warn("Recording works again; records lost in all: %s", self.count)
 
     def close(self) -> None:
-        """Say what was not said yet."""
-        if self._told != self.count:
-            _warn("Recording ends; records lost in all: %s", self.count)
+        """Say the total if the last warning did not."""
+        if self._announced_count != self.count:
+            warn("Recording ends; records lost in all: %s", self.count)
 
 
-def _warn(message: str, *about: object) -> None:
+def warn(message: str, *arguments: object) -> None:
+    """Warn through `logging`, and never raise."""
     logger = logging.getLogger(__name__)
-    if logger.disabled:  # `dictConfig` disables the loggers that it does not name
+    if logger.disabled:  # `logging.config.dictConfig` disables each logger that it does not name
         logger = logging.getLogger()
-    with suppress(Exception):  # the application's own logging may fail as well
-        # As texts: an error would keep the contexts in its frames alive.
-        logger.warning(message, *(str(value) or repr(value) for value in about))
+
+    with suppress(Exception):  # the application's own handlers may fail
+        logger.warning(message, *arguments)

@@ -1,140 +1,298 @@
-"""Any value made plain: what strict JSON, and any other destination, can hold, as far as a record has room for it."""
+"""Any value made plain data in one walk: converted, withheld, masked and truncated.
+
+One `Serializer` serves one record. It has a budget of characters. Every value takes something from
+it, so the size of a record is bounded whatever its values are made of. It also keeps the key path
+of the value that it works on, which is written down only if something is cut.
+"""
 
 import sys
 from collections import UserString
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import date, time
 from decimal import Decimal
-from functools import lru_cache
+from functools import singledispatch
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
-from .errors import is_from_signal
+from dbally.collection.results import ExecutionResult
+
+from .failures import error_chain, message_of
+from .privacy import BOTH, METADATA, PROMPT, WITHHELD, Content, contents_of
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 Data: TypeAlias = dict[str, Plain]
-Path: TypeAlias = tuple[object, ...]  # the keys that lead to a value
 
-_COST = 16  # characters that a value counts for, beside those of its text
-_DEEPEST = 32  # containers inside containers; one that contains itself ends here too
-_WIDEST_INT = 64  # bits; some readers of JSON take no wider one
-_MOST_BYTES = 1_000
+VALUE_COST = 16  # characters that a value takes from the budget, beside those of its text
+MAX_DEPTH = 32  # containers inside containers; one that contains itself ends here too
+MAX_INT_BITS = 63  # some readers of JSON take no wider one
+MAX_BYTES = 1_000
+MAX_ERRORS = 20  # of one record
+MAX_PATH = 300  # characters of a key path
+
+# Of all other classes an object can change and still be the same object.
+IMMUTABLE_CLASSES = frozenset([str, int, float, bool, tuple, type(None)])
 
 
-class PlainCopy:
-    """Copies the values of one record until its room is used up.
+class Serializer:
+    """Makes plain data of the values of one record, until its budget is used up.
 
     Args:
-        room: how many characters the record may hold; `None` for any number.
-        mask: from text to text, for each text and each key before it is cut; it raises nothing.
+        max_chars: the budget in characters.
+        mask: from text to text, for every text before it is truncated.
+        switches: names of the switches that are on; a field needs all that its content names.
 
     Attributes:
-        cut: for each value that did not fit, its path and its whole size: entries or characters.
+        cut: what was truncated: its key path, and its whole size in characters or entries.
     """
 
-    def __init__(self, room: int | None, mask: Callable[[str], str] | None) -> None:
-        self._room = sys.maxsize if room is None else room
-        self._longest = self._room * 2 // 3  # text, so that it leaves room for what comes after it
-        self._mask = mask
+    def __init__(
+        self,
+        max_chars: int = sys.maxsize,
+        mask: Callable[[str], str] | None = None,
+        switches: Content = PROMPT,
+    ) -> None:
         self.cut: dict[str, int] = {}
+        self._budget = max_chars
+        self._max_text = max_chars * 2 // 3  # so that one text leaves something for the others
+        self._mask = mask
+        self._switches = switches
+        self._path: list[object] = []  # the keys and indexes that lead to the current value
 
-    def copy(self, value: Any, name: object = "", path: Path = ()) -> Plain:
-        """Return the value of that name, inside what `path` leads to, as plain data. If it cannot be read, a text says so."""
+    def fields(self, source: object, at_start: dict[str, object]) -> Data:
+        """Return the fields of one of db-ally's objects, without those that are as `at_start`.
+
+        Args:
+            source: an event, a request or a result.
+            at_start: values by name that the first record of an event has; those that are recorded
+                now are added.
+        """
+        data: Data = {}
+        for name, content in contents_of(source).items():
+            value = read_field(source, name)
+            if _is_unchanged(value, at_start.get(name), content):
+                continue
+
+            at_start[name] = value
+            # An ExecutionResult anywhere else is a value like any other, and may contain itself.
+            if name == "result" and issubclass(type(value), ExecutionResult):
+                self._path.append(name)
+                data[name] = self.fields(value, {})
+                self._path.pop()
+            else:
+                data[name] = self.field(name, value, content)
+        return data
+
+    def field(self, name: str, value: object, content: Content = METADATA) -> Plain:
+        """Return a value as plain data, if what it can hold may be recorded."""
+        if not content <= self._switches:
+            return WITHHELD
+
+        self._path.append(name)
+        plain = self.value(value)
+        self._path.pop()
+        return plain
+
+    def error(self, error: BaseException) -> Data:
+        """Return the type and message of an exception, and in `causes` those of what led to it."""
+        outermost, *causes = error_chain(error)[:MAX_ERRORS]
+        data = self._type_and_message(outermost)
+        data["causes"] = [self._type_and_message(cause) for cause in causes]
+        return data
+
+    def _type_and_message(self, error: BaseException) -> Data:
+        return {"type": type(error).__name__, "message": self.field("error", error, BOTH)}
+
+    def value(self, value: Any) -> Plain:
+        """Return any value as plain data: JSON's own classes as they are, others simplified."""
         kind = type(value)
         if kind is str:
-            return self.text(value, name, path)
-        self._room -= _COST
-        if value is None or kind is bool:
-            return value  # type: ignore[no-any-return]
-        try:
-            make = _maker(kind)  # type: ignore[arg-type]  # mypy takes classes for unhashable
-            if make is dict or make is list:
-                return self._container(value, make is dict, (*path, name))
-            plain: Plain = make(value)
-        except Exception as error:  # the application's own objects may raise anything
-            if is_from_signal(error):
-                raise
-            plain = f"<{kind.__name__}: {type(error).__name__} when read>"
-        return self.text(plain, name, path) if isinstance(plain, str) else plain
+            return self.text(value)
 
-    def text(self, text: str, name: object = "", path: Path = ()) -> str:
-        """Return `text`, masked, and cut to what there is room for. NUL and half an emoji become escapes, written out."""
-        if self._mask:
-            text = self._mask(text)
+        self._budget -= VALUE_COST
+        if kind is dict:
+            return self._mapping(value)
+        if kind is list:
+            return self._sequence(value)
+
+        if _is_scalar(value):
+            return value
+        return self._simplified(value)
+
+    def _simplified(self, value: Any) -> Plain:
+        depth = len(self._path)
+        try:
+            plain = simplify(value)
+            if isinstance(plain, str):
+                return self.text(plain)
+            if isinstance(plain, (int, float)):
+                return plain
+            if isinstance(plain, Mapping):
+                return self._mapping(plain)
+            return self._sequence(plain)
+
+        except Exception as error:  # objects of the application may raise anything
+            del self._path[depth:]  # it may have been raised deep inside
+            return self.text(f"<{type(value).__name__}: {type(error).__name__} when read>")
+
+    def _mapping(self, mapping: Mapping[Any, Any]) -> Data:
+        data: Data = {}
+        if len(self._path) <= MAX_DEPTH:
+            for key in mapping:
+                if self._budget <= 0:
+                    break
+
+                name = self.text(str(key))
+                if name in data:  # two keys have the same text
+                    name = f"{name}~{len(data)}"
+                self._path.append(name)
+                data[name] = self.value(mapping[key])
+                self._path.pop()
+
+        if len(data) < len(mapping):
+            self._note_cut(len(mapping))
+        return data
+
+    def _sequence(self, entries: Collection[Any]) -> list[Plain]:
+        copies: list[Plain] = []
+        if len(self._path) <= MAX_DEPTH:
+            for entry in entries:
+                if self._budget <= 0:
+                    break
+
+                self._path.append(len(copies))
+                copies.append(self.value(entry))
+                self._path.pop()
+
+        if len(copies) < len(entries):
+            self._note_cut(len(entries))
+        return copies
+
+    def text(self, text: str) -> str:
+        """Return a text masked, then truncated, then without what cannot be stored."""
+        if self._mask is not None:
+            text = _masked(text, self._mask)
+
         size = len(text)
-        if size > self._room or size > self._longest:
-            text = text[: max(0, min(self._room, self._longest))]
-            self._note_cut((*path, name), size)
-        if "\0" in text or not text.isascii():
-            text = _holdable(text)  # PostgreSQL has no NUL, and UTF-8 no lone surrogate
-        self._room -= _COST + len(text)
+        if size > self._max_text or size > self._budget:
+            kept = max(0, min(self._max_text, self._budget))
+            text = text[:kept]
+            self._note_cut(size)
+
+        if not text.isascii() or "\0" in text:
+            text = _storable(text)
+        self._budget -= VALUE_COST + len(text)
         return text
 
-    def _container(self, value: Any, is_mapping: bool, path: Path) -> Plain:
-        mapping: dict[str, Plain] = {}
-        entries: list[Plain] = []
-        for entry in value if len(path) <= _DEEPEST else ():
-            if self._room <= 0:
-                break
-            if is_mapping:
-                name = self.text(str(entry), "", path)
-                mapping[f"{name}~{len(mapping)}" if name in mapping else name] = self.copy(value[entry], name, path)
-            else:
-                entries.append(self.copy(entry, len(entries), path))
-        if len(mapping) + len(entries) < len(value):
-            self._note_cut(path, len(value))
-        return mapping if is_mapping else entries
-
-    def _note_cut(self, path: Path, size: int) -> None:
-        name = ".".join(str(key)[:100] for key in path)[:300]
-        self._room -= len(name)
-        self.cut[name] = size
+    def _note_cut(self, size: int) -> None:
+        path = ".".join(map(str, self._path))[:MAX_PATH]
+        self._budget -= len(path)
+        self.cut[path] = size
 
 
-def _holdable(text: str) -> str:
+def read_field(source: object, name: str) -> object:
+    """Return an attribute; `None` if there is none, a text if it cannot be read."""
     try:
-        text.encode("utf-16-le")  # tells faster than a search, or UTF-8
-    except UnicodeEncodeError:
-        text = text.encode(errors="backslashreplace").decode()
-    return text.replace("\0", "\\u0000")
+        return getattr(source, name, None)
+    except Exception as error:  # objects of the application may raise anything
+        return f"<{name}: {type(error).__name__} when read>"
 
 
-def _integer(value: Integral) -> int | str:
+def _is_scalar(value: Any) -> TypeGuard[bool | int | float | None]:
+    """Return whether JSON has this very value, and every reader takes it."""
+    kind = type(value)
+    if kind is int:
+        return value.bit_length() <= MAX_INT_BITS  # type: ignore[no-any-return]
+    if kind is float:
+        return isfinite(value)
+    return value is None or kind is bool
+
+
+def _is_unchanged(value: object, before: object, content: Content) -> bool:
+    """Return whether a field is what it was; what was not there before was `None`.
+
+    The same list can have other entries meanwhile. But nobody changes a prompt.
+    """
+    return value is before and (type(value) in IMMUTABLE_CLASSES or content == PROMPT)
+
+
+def _masked(text: str, mask: Callable[[str], str]) -> str:
+    try:
+        masked = mask(text)
+    except Exception:  # it is not told, because its message could quote the text
+        return WITHHELD
+    if type(masked) is not str:
+        return WITHHELD
+    return masked
+
+
+def _storable(text: str) -> str:
+    """Return a text with escapes in place of lone surrogates and NUL.
+
+    UTF-8 has no lone surrogates, and PostgreSQL has no NUL.
+    """
+    encoded = text.encode(errors="backslashreplace")
+    return encoded.decode().replace("\0", "\\u0000")
+
+
+@singledispatch
+def simplify(value: Any) -> Any:
+    """Return a value as text, a number, a mapping or a collection.
+
+    Your own class is added with `simplify.register(Money, str)`.
+    """
+    shape = getattr(value, "shape", None)
+    if shape:  # of an array or a table, which may take seconds to print
+        return f"<{type(value).__name__} of {' x '.join(map(str, shape))}>"
+    return str(value)
+
+
+@simplify.register
+def _(value: Integral) -> int | str:  # NumPy's integers too
     number = int(value)
-    return number if number.bit_length() < _WIDEST_INT else str(number)
+    if number.bit_length() > MAX_INT_BITS:
+        return str(number)
+    return number
 
 
-def _real(value: Real | Decimal) -> float | str:
-    real = float(value)
-    is_exact = not isinstance(value, Decimal) or Decimal(repr(real)) == value
-    return real if isfinite(real) and is_exact else str(value)
+@simplify.register
+def _(value: Real) -> float | str:
+    number = float(value)
+    if not isfinite(number):
+        return str(number)
+    return number
 
 
-def _octets(value: bytes | bytearray | memoryview) -> str:
+@simplify.register
+def _(value: Decimal) -> float | str:
+    number = float(value)
+    if isfinite(number) and Decimal(repr(number)) == value:
+        return number
+    return str(value)
+
+
+@simplify.register
+def _(value: bytes | bytearray | memoryview) -> str:
     octets = memoryview(value).tobytes()
-    return repr(octets) if len(octets) <= _MOST_BYTES else f"<{type(value).__name__} of {len(octets)}>"
+    if len(octets) > MAX_BYTES:
+        return f"<{type(value).__name__} of {len(octets)}>"
+    return repr(octets)
 
 
-def _any(value: Any) -> str:
-    shape = getattr(value, "shape", None)  # of arrays and tables, which may take seconds and many lines to print
-    return f"<{type(value).__name__} of {' x '.join(map(str, shape))}>" if shape else str(value)
+@simplify.register
+def _(value: date | time) -> str:
+    return value.isoformat()
 
 
-_MAKERS: dict[tuple[type, ...], Callable[[Any], Any]] = {
-    (str,): str.__str__,
-    (UserString,): str,
-    (Integral,): _integer,  # NumPy's too
-    (Real, Decimal): _real,
-    (date, time): lambda value: value.isoformat(),
-    (bytes, bytearray, memoryview): _octets,
-    (Mapping,): dict,
-    (Sequence, Set): list,
-    (object,): _any,
-}
+@simplify.register
+def _(value: Mapping | Sequence | Set) -> Any:  # type: ignore[type-arg]
+    return value
 
 
-@lru_cache(maxsize=256)  # it takes long to ask abstract classes
-def _maker(kind: type[Any]) -> Callable[[Any], Any]:
-    """Return what makes the values of a class plain; for containers, what to copy them to."""
-    return next(make for kinds, make in _MAKERS.items() if issubclass(kind, kinds))
+@simplify.register
+def _(value: str) -> str:
+    return str.__str__(value)  # the `str` of an enumeration of texts can be something else
+
+
+simplify.register(UserString, str)
+simplify.register(BaseException, message_of)

@@ -1,46 +1,131 @@
-"""db-ally's callbacks made records, and handed to a sink; a failure to record stays here."""
+"""The event handler: db-ally's four callbacks become records, and each record goes to the sink.
+
+What happens to a request stands here from top to bottom: `request_start`, then `event_start` and
+`event_end` for each event, then `request_end`. db-ally calls no handler when something fails, but
+it drops the contexts of what has failed, and their `__del__` reports that; see `failures.py`.
+
+Two rules hold everywhere: what goes wrong while recording must not reach the application, and
+nothing here may keep a context alive, because its end is what tells us of a failure.
+"""
 
 import os
+import secrets
 import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
-from inspect import iscoroutine, iscoroutinefunction
+from inspect import iscoroutinefunction
+from time import perf_counter
+from typing import Any
 from weakref import finalize
 
 from dbally.audit.event_handlers.base import EventHandler
-from dbally.audit.events import Event, RequestEnd, RequestStart
+from dbally.audit.events import Event, LLMEvent, RequestEnd, RequestStart
+from dbally.views.exceptions import ViewExecutionError
 
-from .blocks import current_block
-from .contexts import EventContext, RequestContext
-from .errors import asking_frame, is_from_signal
+from .blocks import current_blocks, recording
+from .failures import frame_of_ask, unwinding_error
 from .losses import Losses
-from .privacy import PROMPT, Policy
-from .records import Kind, Record, RequestId
+from .plain import Data, Plain, Serializer, read_field
+from .privacy import INPUT, OUTPUT, PROMPT, switches_on
+from .records import Kind, Record, step_of
 
-_HOST = socket.gethostname()
+HOST = socket.gethostname()
+SUMMARY_CHARS = 2_000  # budget of collection and question where a summary repeats them
+LABEL_CHARS = 3_000  # budget of the labels of a request, so that no question takes from them
+BOOLEAN_OPTIONS = (*PROMPT, "raise_errors")
+TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
+USAGE = ("calls", "failed_calls", *TOKENS)  # what a summary counts
 
 
 @dataclass(eq=False)
-class Recorder(EventHandler[RequestContext, EventContext]):
-    """Records every request; one object serves all collections, tasks, threads and event loops.
+class RequestContext:
+    """The state of one request. If db-ally drops it while it is open, the request has failed.
 
-    A callback's record is handed to the sink before the callback returns. The arguments are attributes
-    as well, to be read: what is recorded is settled when the object is made.
+    Attributes:
+        question: as it may be recorded, in short.
+        ask_frame: which `Collection.ask` it belongs to; see `failures.frame_of_ask`.
+        is_recorded: no `unrecorded` is around it.
+        start_time: seconds of `time.perf_counter`.
+        is_open: it has started, and neither ended nor failed.
+        event_count: how many events it has started.
+        open_events: step or class of each event that has started and neither ended nor failed, by
+            its number. A reference to the event itself would keep it alive.
+        failed_step: step or class of the event that failed last and was not repeated with success.
+        chosen_view: the response of the model that was asked to select a view.
+        usage: LLM calls, how many of them failed, and their tokens.
+    """
+
+    recorder: "Recorder"
+    request_id: str
+    collection: str
+    question: Plain
+    labels: Data
+    started_at: datetime
+    ask_frame: int | None
+    is_recorded: bool
+    start_time: float = field(default_factory=perf_counter)
+    is_open: bool = False
+    event_count: int = 0
+    open_events: dict[int, str] = field(default_factory=dict)
+    failed_step: str | None = None
+    chosen_view: object = None
+    usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USAGE, 0))
+
+    def __del__(self) -> None:
+        self.recorder.close_request("request_failed", self, None)
+
+
+@dataclass(eq=False)
+class EventContext:
+    """The state of one event. If an exception drops it, the event has failed with that exception.
+
+    Attributes:
+        event_id: number of the event within its request, from 1.
+        name: class name of the event.
+        step: what an LLM call is for, if that is known.
+        is_call: it is an LLM call.
+        start_time: seconds of `time.perf_counter`.
+        at_start: the values of its fields that its first record holds.
+    """
+
+    request: RequestContext
+    event_id: int
+    name: str
+    step: str | None
+    is_call: bool
+    start_time: float = field(default_factory=perf_counter)
+    at_start: dict[str, object] = field(default_factory=dict)
+
+    def __del__(self) -> None:
+        error = unwinding_error(self)
+        if error is not None:
+            self.request.recorder.close_event("event_failed", self, error)
+
+
+@dataclass(eq=False)  # db-ally needs handlers that are hashable
+class Recorder(EventHandler[RequestContext, EventContext]):
+    """Records every request. One object serves all collections, tasks, threads and event loops.
+
+    A record is handed to the sink before the callback returns. If the sink raises, the record
+    counts as lost and a warning is logged. An option that is assigned later is used from the next
+    record on.
 
     Args:
-        sink: called with each record, in whatever thread it comes from.
+        sink: called with each record, from any thread.
         record_inputs: record questions, prompts and looked-up values.
-        record_prompts: record what the model is asked, half of all bytes.
-        record_outputs: record responses, rows and SQL. What can quote inputs and outputs, as errors can, needs both.
-        mask: from text to text, for every text that comes from outside, before it is cut. Numbers are not masked.
-        max_chars: characters of data in one record; `None` for any number.
+        record_prompts: record what the model is asked, which is half of all bytes.
+        record_outputs: record responses, rows and SQL. What can quote inputs and outputs, as errors
+            can, needs both switches.
+        mask: from text to text; applied to every text from outside before it is truncated. Numbers
+            are not masked.
+        max_chars: characters of data in one record; `None` for no limit.
         raise_errors: let a failure to record fail the request, from its start on.
 
     Raises:
-        ValueError: the configuration cannot work.
+        ValueError: an option cannot work.
     """
 
     sink: Callable[[Record], object]
@@ -53,85 +138,279 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     raise_errors: bool = False
 
     def __post_init__(self) -> None:
-        _check(self)
-        self._policy = Policy((name for name in PROMPT if getattr(self, name)), self.mask, self.max_chars)
         self._losses = Losses()
-        self._thread = threading.local()  # has a list `waiting` while the sink is at work
-        finalize(self, self._losses.close)
+        self._thread = _ThreadState()
+        finalize(self, self._losses.close)  # also at the end of the process
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an option, unless it cannot work."""
+        _check_option(name, value)
+        super().__setattr__(name, value)
 
     @property
     def lost_records(self) -> int:
-        """How many records could not be recorded, and the failure was not raised."""
+        """How many records could not be recorded, while the failure was not raised."""
         return self._losses.count
+
+    # db-ally passes arguments by keyword: it decides the names of the parameters of these four.
 
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
-        block = current_block.get()
-        report = self._report if block is None or block.is_recorded else lambda *about: None
-        collection, question, labels = self._policy.opening(user_request, block.labels if block else {})
-        identity = RequestId(os.urandom(16).hex(), collection, datetime.now(UTC), f"{_HOST}:{os.getpid()}", labels)
-        request = RequestContext(report, identity, question, asking_frame(), id(sys.exception()))
-        request.start(user_request)
-        if block:
+        blocks = current_blocks()
+        serializer = self._serializer(SUMMARY_CHARS)
+        request = RequestContext(
+            recorder=self,
+            request_id=secrets.token_hex(16),
+            collection=serializer.text(str(user_request.collection_name)),
+            question=serializer.field("question", user_request.question, INPUT),
+            labels=self._labels(blocks),
+            started_at=datetime.now(UTC),
+            ask_frame=frame_of_ask(),
+            is_recorded=all(block.is_recorded for block in blocks),
+        )
+        self._emit("request_start", request, None, user_request)
+
+        request.is_open = True
+        for block in blocks:
             block.add(request)
         return request
 
     async def event_start(self, event: Event, request_context: RequestContext) -> EventContext:
         """Record what the event starts with."""
-        return request_context.start_event(event)
+        request = request_context
+        request.event_count += 1
+        context = EventContext(
+            request=request,
+            event_id=request.event_count,
+            name=type(event).__name__,
+            step=step_of(event),
+            is_call=isinstance(event, LLMEvent),
+        )
+        if context.step is not None:  # it says better than the field `type` what the call is
+            context.at_start["type"] = read_field(event, "type")
+        self._emit("event_start", request, context, event)
+
+        if context.is_call:
+            request.usage["calls"] += 1
+        request.open_events[context.event_id] = context.step or context.name
+        return context
 
     async def event_end(
         self, event: Event | None, request_context: RequestContext, event_context: EventContext
     ) -> None:
-        """Record what the event ends with; `None` where db-ally has nothing to say."""
-        request_context.end_event("event_end", event_context, event)
+        """Record what the event ends with; `event` is `None` if db-ally has nothing to say."""
+        self.close_event("event_end", event_context, event)
 
     async def request_end(self, output: RequestEnd, request_context: RequestContext) -> None:
         """Record the result."""
-        request_context.end("request_end", output)
+        self.close_request("request_end", request_context, output)
 
-    def _report(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> None:
-        """Record what happened, or count the record as lost.
+    def close_event(self, kind: Kind, event: EventContext, outcome: object) -> None:
+        """Record how an event ended, unless that is recorded already.
 
-        The garbage collector can end a failed request, which calls this, while the sink is at work: then
-        that record waits until the sink is through, so that no thread enters a sink twice.
+        Args:
+            kind: `event_end` or `event_failed`.
+            event: the state of the event.
+            outcome: the event itself, or its error.
         """
-        if (waiting := getattr(self._thread, "waiting", None)) is not None:
-            waiting.append((kind, request, event, outcome))
+        request = event.request
+        step_or_name = request.open_events.pop(event.event_id, None)
+        if step_or_name is None:
             return
-        self._thread.waiting = waiting = []
+
+        if kind == "event_failed":
+            request.failed_step = step_or_name
+            if event.is_call:
+                request.usage["failed_calls"] += 1
+        else:
+            if request.failed_step == step_or_name:  # it was repeated with success
+                request.failed_step = None
+            if event.is_call:
+                _add_tokens(request.usage, outcome)
+            if event.step == "view selection":
+                request.chosen_view = read_field(outcome, "response")
+
+        self._emit(kind, request, event, outcome)
+
+    def close_request(self, kind: Kind, request: RequestContext, outcome: object) -> None:
+        """Record how a request ended, unless that is recorded already.
+
+        Args:
+            kind: `request_end` or `request_failed`.
+            request: the state of the request.
+            outcome: the result, or the error, or `None` if the error is not known.
+        """
+        if request.is_open:
+            request.is_open = False
+            self._emit(kind, request, None, outcome)
+
+    def _emit(
+        self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object
+    ) -> None:
+        """Record something now, or after what this thread is recording already.
+
+        The garbage collector can drop a failed request, and so call this method, at any moment:
+        also while the sink is at work in this very thread, and holds a lock.
+        """
+        if not request.is_recorded:
+            return
+
+        if self._thread.waiting is not None:
+            self._thread.waiting.append((kind, request, event, outcome))
+            return
+
+        waiting: list[_Emission] = []
+        self._thread.waiting = waiting
         try:
             self._record(kind, request, event, outcome)
         finally:
             self._thread.waiting = None
-            for late in waiting:
-                self._report(*late)
+            for emission in waiting:
+                self._emit(*emission)
 
-    def _record(self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object) -> None:
+    def _record(
+        self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object
+    ) -> None:
         try:
-            if iscoroutine(coroutine := self.sink(request.record(kind, event, outcome, self._policy))):
-                coroutine.close()
-                raise TypeError(f"sink {self.sink!r} returned a coroutine, which nobody awaits")
-        except Exception as failure:  # whatever it is: the user's request comes first
-            if (self.raise_errors and not kind.endswith("_failed")) or is_from_signal(failure):
+            self.sink(self._make_record(kind, request, event, outcome))
+        except Exception as failure:  # whatever it is, the user's request comes first
+            if self.raise_errors and not kind.endswith("_failed"):
                 raise
+
             self._losses.add(failure)
-            failure.__traceback__ = None  # its frames hold the contexts, which db-ally has to be able to drop
-            if event:
-                event.forget()
+            failure.__traceback__ = None  # its frames would keep the contexts alive
+            if event is not None:
+                event.at_start.clear()  # so that its end says what its start was to say
         else:
-            self._losses.end()
+            self._losses.note_success()
+
+    def _make_record(
+        self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object
+    ) -> Record:
+        serializer = self._serializer()
+        elapsed = summary = error = data = None
+        open_events: list[Plain] | None = None
+
+        if not kind.endswith("_start"):
+            elapsed = round(perf_counter() - (event or request).start_time, 6)
+            if event is None:
+                summary = self._summary(request, outcome, serializer)
+
+        if isinstance(outcome, BaseException):
+            error = serializer.error(outcome)
+        elif outcome is not None:
+            data = serializer.fields(outcome, {} if event is None else event.at_start)
+
+        if kind == "request_failed" and request.open_events:
+            open_events = []
+            for event_id, name in request.open_events.items():
+                open_events.append({"event_id": event_id, "event": name})
+
+        return Record(
+            request_id=request.request_id,
+            collection=request.collection,
+            started_at=request.started_at,
+            process=f"{HOST}:{os.getpid()}",
+            labels=request.labels,
+            time=datetime.now(UTC),
+            kind=kind,
+            event_id=None if event is None else event.event_id,
+            event=None if event is None else event.name,
+            step=None if event is None else event.step,
+            elapsed=elapsed,
+            error=error,
+            data=data,
+            summary=summary,
+            open_events=open_events,
+            cut=serializer.cut or None,
+        )
+
+    def _summary(self, request: RequestContext, outcome: object, serializer: Serializer) -> Data:
+        """Return the whole request in short, for its last record."""
+        summary: Data = {
+            "collection": request.collection,
+            "question": request.question,
+            "labels": request.labels,
+        }
+
+        result = outcome
+        if not isinstance(outcome, ViewExecutionError):
+            result = read_field(outcome, "result")
+        view = read_field(result, "view_name")
+        if view is not None:
+            summary["view"] = serializer.field("view", view)
+        elif request.chosen_view is not None:
+            summary["view"] = serializer.field("view", request.chosen_view, OUTPUT)
+
+        if request.failed_step is not None and not isinstance(outcome, RequestEnd):
+            summary["failed_step"] = request.failed_step
+
+        rows = _count_rows(result)
+        if rows is not None:
+            summary["rows"] = rows
+        summary.update(request.usage)
+        return summary
+
+    def _labels(self, blocks: tuple[recording, ...]) -> Data:
+        """Return the labels of all blocks around a request; those of the inner ones prevail."""
+        serializer = self._serializer(LABEL_CHARS)
+        labels: Data = {}
+        for block in blocks:
+            for name, value in block.labels.items():
+                labels[name] = serializer.field(name, value)
+        return labels
+
+    def _serializer(self, limit: int = sys.maxsize) -> Serializer:
+        """Return a serializer for at most `limit` characters, with the options as they are now."""
+        max_chars = min(limit, self.max_chars or limit)
+        switches = switches_on(self.record_inputs, self.record_prompts, self.record_outputs)
+        return Serializer(max_chars, self.mask, switches)
 
 
-def _check(recorder: Recorder) -> None:
-    sink, mask, max_chars = recorder.sink, recorder.mask, recorder.max_chars
-    if not callable(sink) or iscoroutinefunction(sink) or iscoroutinefunction(type(sink).__call__):
-        raise ValueError(f"sink {sink!r}: a function that is no coroutine; for example print")
-    if mask is not None and (not callable(mask) or iscoroutinefunction(mask)):
-        raise ValueError(f"mask {mask!r}: a function from text to text; for example str.lower")
-    if max_chars is not None and (type(max_chars) is not int or max_chars < 1):
-        raise ValueError(f"max_chars {max_chars!r}: a whole number above zero or None; for example 100000")
-    for name in [*sorted(PROMPT), "raise_errors"]:
-        value = getattr(recorder, name)
-        if type(value) is not bool:  # "false" from an environment variable would count as true
-            raise ValueError(f"{name} {value!r}: True or False; for example False")
+_Emission = tuple[Kind, RequestContext, EventContext | None, object]  # arguments of `_emit`
+
+
+class _ThreadState(threading.local):
+    """What each thread knows of its own: what waits while it records; `None` if it does not."""
+
+    waiting: list[_Emission] | None = None
+
+
+def _add_tokens(usage: dict[str, int], event: object) -> None:
+    """Add what an LLM call has used, as far as its event says so."""
+    for name in TOKENS:
+        tokens = read_field(event, name)
+        if type(tokens) is int:
+            usage[name] += tokens
+
+
+def _count_rows(result: Any) -> int | None:
+    """Return how many rows a result has; `None` if it has none, or they cannot be counted."""
+    try:
+        return len(result.results)
+    except Exception:  # it is no result, or objects of the application raise anything
+        return None
+
+
+def _check_option(name: str, value: object) -> None:
+    """Raise `ValueError` with the rule if a recorder cannot work with this option."""
+    rule = None
+    if name == "sink" and not _is_function(value):
+        rule = "must be a function that is no coroutine function; for example print"
+    if name == "mask" and value is not None and not _is_function(value):
+        rule = "must be a function from text to text, or None; for example str.lower"
+    if name == "max_chars" and value is not None and (type(value) is not int or value < 1):
+        rule = "must be a whole number above zero, or None; for example 100000"
+    # Not everything that counts as true will do: the text "false" does, too.
+    if name in BOOLEAN_OPTIONS and type(value) is not bool:
+        rule = "must be True or False; for example False"
+
+    if rule is not None:
+        raise ValueError(f"{name} {value!r} {rule}")
+
+
+def _is_function(value: object) -> bool:
+    """Return whether a value can be called, and is not a function that one must await."""
+    if not callable(value) or iscoroutinefunction(value):
+        return False
+    return not iscoroutinefunction(type(value).__call__)

@@ -100,10 +100,16 @@ def requests(*paths: StrPath) -> Iterator[Request]:
                 if start is record:
                     ended.add(record.request_id)
                 yield _request(file, start, record)
-        yield from (_request(file, start, start) for start in started.values() if start.request_id not in ended)
+        yield from (
+            _request(file, start, start)
+            for start in started.values()
+            if start.request_id not in ended
+        )
 
 
-def newest(*paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lambda request: True) -> list[Request]:
+def newest(
+    *paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lambda request: True
+) -> list[Request]:
     """Return the requests that started last, newest last; files written before they started are not read.
 
     Args:
@@ -115,7 +121,9 @@ def newest(*paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lam
     found: list[Request] = []
     for request in requests(*paths):
         earliest = found[0].started.timestamp() if len(found) == most else since
-        if request.written + 2 < earliest:  # 2 seconds: the coarsest time that a file can have, on FAT
+        if (
+            request.written + 2 < earliest
+        ):  # 2 seconds: the coarsest time that a file can have, on FAT
             break  # what follows was written, and so started, before those that are found
         if request.started.timestamp() >= earliest and is_wanted(request):
             insort(found, request, key=lambda each: each.started)
@@ -134,14 +142,20 @@ def _request(file: Found, start: LogRecord, end: LogRecord) -> Request:
     """Return what two records tell, which are the same where the files hold but one of them."""
     facts = end.facts() | start.facts()
     since = facts.get("elapsed", 0) if start is end else 0
-    facts |= {"outcome": _OUTCOMES.get(end.kind, "unfinished"), "started": facts["time"] - timedelta(seconds=since)}
+    facts |= {
+        "outcome": _OUTCOMES.get(end.kind, "unfinished"),
+        "started": facts["time"] - timedelta(seconds=since),
+    }
     facts |= {"path": file.path, "written": file.written}
     return Request(**{name: facts[name] for name in _FIELDS if name in facts})
 
 
 def find_files(*paths: StrPath) -> list[Found]:
     """Return files, and of directories all the files in them, that written last first; links in them are not followed."""
-    return sorted((found for path in paths for found in _files(os.path.realpath(path, strict=True))), reverse=True)
+    return sorted(
+        (found for path in paths for found in _files(os.path.realpath(path, strict=True))),
+        reverse=True,
+    )
 
 
 def _files(path: str) -> Iterator[Found]:
@@ -156,7 +170,11 @@ def _files(path: str) -> Iterator[Found]:
 
 def find_copies(files: Iterable[Found]) -> set[tuple[float, str]]:
     """Return the `written` and `path` of what holds only what others hold, too: `prune` is at work on it, or was killed."""
-    packed = {(file.written, f"{file.path.removesuffix('.gz')}.aside") for file in files if file.path.endswith(".gz")}
+    packed = {
+        (file.written, f"{file.path.removesuffix('.gz')}.aside")
+        for file in files
+        if file.path.endswith(".gz")
+    }
     return packed | {(file.written, file.path) for file in files if file.path.endswith(".part")}
 
 
@@ -165,10 +183,14 @@ def records(path: StrPath) -> Iterator[LogRecord]:
     record: LogRecord | None = None
     opened = gzip.open if str(path).endswith(".gz") else open
     with (
-        suppress(EOFError, gzip.BadGzipFile, zlib.error, FileNotFoundError),  # it is none, or was removed
+        suppress(
+            EOFError, gzip.BadGzipFile, zlib.error, FileNotFoundError
+        ),  # it is none, or was removed
         opened(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file,
     ):
-        while (line := file.readline(_LONGEST_LINE)).endswith("\n"):  # the last may still be under way
+        while (line := file.readline(_LONGEST_LINE)).endswith(
+            "\n"
+        ):  # the last may still be under way
             if found := parse_line(line):
                 if record:
                     yield record

@@ -19,9 +19,17 @@ _TEXT = re.compile(
     r"(?:  Elapsed Time: (?P<late>at most )?(?P<elapsed>\d+\.\d+) s)?\n"
 )
 _FIELD = re.compile(r"(?m)^.{8}   ([^ \n-][^:\n]*):(.*(?:\n.{8} (?:\||  -) .*)*)")
-_BAR, _ITEM = re.compile(r"\n.{8} \| "), re.compile(r"\n.{8}   - (.*)")  # of a text of several lines, of a list
+_BAR, _ITEM = (
+    re.compile(r"\n.{8} \| "),
+    re.compile(r"\n.{8}   - (.*)"),
+)  # of a text of several lines, of a list
 _COUNT = re.compile(r", (\d+) (rows|calls|failed|tokens)\b")
-_COUNTS = {"rows": "row_count", "calls": "calls", "failed": "failed_calls", "tokens": "total_tokens"}
+_COUNTS = {
+    "rows": "row_count",
+    "calls": "calls",
+    "failed": "failed_calls",
+    "tokens": "total_tokens",
+}
 
 
 class LogRecord(NamedTuple):
@@ -57,7 +65,11 @@ class LogRecord(NamedTuple):
 def parse_line(line: str) -> LogRecord | None:
     """Return the record that `line` is, or is the headline of, if it is one."""
     found = _JSON.match(line) or _TEXT.fullmatch(line)
-    return LogRecord(found["id"], found["time"].rstrip("Z") + "Z", found["kind"], [line]) if found else None
+    return (
+        LogRecord(found["id"], found["time"].rstrip("Z") + "Z", found["kind"], [line])
+        if found
+        else None
+    )
 
 
 def _load(text: str) -> Any:
@@ -98,14 +110,20 @@ def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
     errors = [{"type": kind, "message": message} for kind, _, message in causes]
     return {
         **{_COUNTS[what]: int(number) for number, what in _COUNT.findall(summary)},
-        **{name.lower(): first.get(name) for name in ("Process", "Collection", "Question", "Answer", "SQL")},
+        **{
+            name.lower(): first.get(name)
+            for name in ("Process", "Collection", "Question", "Answer", "SQL")
+        },
         "request_id": first.get("Request", "")[:32] or None,
         "event_id": headline["event_id"] and int(headline["event_id"]),
         "event": headline["event"],
         "elapsed": headline["elapsed"] and float(headline["elapsed"]),
-        "labels": {label[7:]: value for label, value in fields if label.startswith("Labels ")} or None,
-        "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")} or first.get("IQL"),
+        "labels": {label[7:]: value for label, value in fields if label.startswith("Labels ")}
+        or None,
+        "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")}
+        or first.get("IQL"),
         "view": None if view == "no view" else view,
-        "rows": [_load(item) for item in _ITEM.findall(dict(shown).get("Output", ""))] or first.get("Output"),
+        "rows": [_load(item) for item in _ITEM.findall(dict(shown).get("Output", ""))]
+        or first.get("Output"),
         "error": errors[0] | {"causes": errors[1:]} if errors and not headline["late"] else None,
     }

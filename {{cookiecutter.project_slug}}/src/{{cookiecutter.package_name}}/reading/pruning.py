@@ -19,7 +19,11 @@ _NUMBERS = "YmdHMSfjyUWIGVuw"  # of the directives of `strftime` those that give
 
 
 def prune(
-    log: LogFile, older_than: float = inf, max_bytes: float = inf, gzip_after: float = inf, dry_run: bool = False
+    log: LogFile,
+    older_than: float = inf,
+    max_bytes: float = inf,
+    gzip_after: float = inf,
+    dry_run: bool = False,
 ) -> Iterator[tuple[str, Found]]:
     """Remove or compress files of `log`, the oldest first; yield what is done, and to which.
 
@@ -36,9 +40,13 @@ def prune(
     """
     now = time.time()
     root = os.path.realpath(log.log_dir)
-    is_ours = re.compile(f"{_expression(log.filename_pattern)}(\\.aside|\\.gz|\\.gz\\.part)?").fullmatch
+    is_ours = re.compile(
+        f"{_expression(log.filename_pattern)}(\\.aside|\\.gz|\\.gz\\.part)?"
+    ).fullmatch
     found = find_files(root) if os.path.exists(root) else []  # nothing was recorded yet
-    files = [each for each in found if is_ours(os.path.relpath(each.path, root).replace(os.sep, "/"))]
+    files = [
+        each for each in found if is_ours(os.path.relpath(each.path, root).replace(os.sep, "/"))
+    ]
     copies, left = find_copies(files), sum(file.size for file in files)
     for file in reversed(files):
         age = now - file.written
@@ -62,14 +70,18 @@ def _expression(pattern: str) -> str:
         expression += re.escape(literal)
         if name == "started_at":
             codes = re.escape(form or "")
-            expression += re.sub("%(.)", lambda code: r"\d+" if code[1] in _NUMBERS else "[^/]+", codes)
+            expression += re.sub(
+                "%(.)", lambda code: r"\d+" if code[1] in _NUMBERS else "[^/]+", codes
+            )
         elif name:
             expression += "[0-9A-Za-z_~-]+"
     return expression
 
 
 def _must_stay(file: Found, now: float) -> bool:
-    is_next = os.path.exists(f"{file.path}.aside")  # a run that was killed left that, which has to go first
+    is_next = os.path.exists(
+        f"{file.path}.aside"
+    )  # a run that was killed left that, which has to go first
     unfinished = (each for each in requests(file.path) if each.outcome == "unfinished")
     return is_next or any(now - each.started.timestamp() < _LONGEST for each in unfinished)
 
@@ -84,7 +96,9 @@ def _set_aside(path: str) -> str:
 
 def _remove(file: Found) -> None:
     aside = _set_aside(file.path)
-    if os.path.getsize(aside) == file.size:  # else more came until then, and it stays for another time
+    if (
+        os.path.getsize(aside) == file.size
+    ):  # else more came until then, and it stays for another time
         os.unlink(aside)
 
 
