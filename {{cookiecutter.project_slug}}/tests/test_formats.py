@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.formats import format_json, format_text, show
-from {{ cookiecutter.package_name }}.plain import Plain, Serializer
+from {{ cookiecutter.package_name }}.plain import JsonValue, Serializer
 from {{ cookiecutter.package_name }}.records import Record
 
 TEXT = st.text(st.characters(codec="utf-8")) | st.text(
@@ -232,7 +232,7 @@ def test_text_has_a_name_in_one_line() -> None:
 
 
 def test_text_shows_as_json_what_is_nested_deeply_and_nothing_where_nothing_is() -> None:
-    nested: Plain = {
+    nested: JsonValue = {
         "a": {"b": {"c": "\x1b\n"}, "nothing": {}, "none": None, "no rows": [], "no text": ""}
     }
 
@@ -249,7 +249,7 @@ def test_text_of_a_failed_request_tells_the_whole_story() -> None:
         "causes": [{"type": "LLMError", "message": "Rate\nlimit"}],
     }
     summary = {"question": "Who?", "calls": 4, "failed_calls": 3, "total_tokens": 0}
-    open_events: list[Plain] = [
+    open_events: list[JsonValue] = [
         {"event_id": 3, "event": "filters"},
         {"event_id": 4, "event": "Odd\u202eEvent"},
     ]

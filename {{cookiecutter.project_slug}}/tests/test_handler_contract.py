@@ -31,7 +31,7 @@ from scripted_llm import Reply
 from sqlalchemy.exc import OperationalError
 
 from {{ cookiecutter.package_name }}.blocks import recording
-from {{ cookiecutter.package_name }}.privacy import CONTENT
+from {{ cookiecutter.package_name }}.privacy import NEEDED_SWITCHES
 from {{ cookiecutter.package_name }}.recorder import EventContext, RequestContext
 
 MakeCollection = Callable[..., Collection]
@@ -853,6 +853,8 @@ def test_every_field_of_db_ally_has_been_looked_at() -> None:
         if dataclasses.is_dataclass(thing) and isinstance(thing, type) and thing is not Event
     }
 
-    assert classes <= CONTENT.keys()
+    assert classes <= NEEDED_SWITCHES.keys()
     for source in classes:
-        assert {field.name for field in dataclasses.fields(source)} == CONTENT[source].keys()
+        assert {field.name for field in dataclasses.fields(source)} == NEEDED_SWITCHES[
+            source
+        ].keys()

@@ -237,7 +237,9 @@ async def test_an_option_that_is_assigned_later_takes_effect_or_raises(log_dir: 
     for name in ("log_dir", "filename_pattern", "log_format"):
         with pytest.raises(AttributeError):
             setattr(in_files, name, "elsewhere")
-    in_files.sink.log_format, in_files.sink.filename_pattern = "jsonl", "a.jsonl"
+    with pytest.raises(AttributeError):
+        in_files.sink.log_format = "text"
+    in_files.sink = LogFile(log_dir, "a.jsonl", "jsonl")
     await ask(in_files)
     assert logs(log_dir) == ["a.jsonl"]
     assert read(log_dir).startswith("{")

@@ -35,16 +35,7 @@ HIDDEN_CHARACTER = re.compile(
 SUSPICIOUS_BYTES = {*range(32), 0x7F, 0xC2, 0xCD, 0xD8, 0xE1, 0xE2, 0xE3, 0xEF, 0xF0, 0xF3} - {10}
 HARMLESS_BYTES = bytes(set(range(256)) - SUSPICIOUS_BYTES)
 
-HEADLINE_KEYS = {
-    "time",
-    "request_id",
-    "kind",
-    "version",
-    "event_id",
-    "event",
-    "step",
-    "elapsed",
-}
+# Labels of fields whose names do not say it well.
 LABELS = {
     "collection_name": "Collection",
     "textual_response": "Answer",
@@ -52,14 +43,28 @@ LABELS = {
     "sql": "SQL",
     "iql": "IQL",
 }
-SUMMARY_UNITS = {"calls": "calls", "failed_calls": "failed", "total_tokens": "tokens"}
-MESSAGE_KEYS = {"role", "content"}  # of each message of a prompt, beside `is_example`
-UNKNOWN_ERROR = {
-    "type": "unknown",
-    "message": "put `recording()` around the `ask` to know it",
-    "causes": [],
+# Keys of a record that `show` treats one by one.
+KNOWN_KEYS = {
+    "time",
+    "request_id",
+    "kind",
+    "version",
+    "dbally",
+    "process",
+    "labels",
+    "event_id",
+    "event",
+    "step",
+    "elapsed",
+    "error",
+    "data",
+    "summary",
+    "open_events",
+    "cut",
 }
+TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 MAX_DEPTH = 3  # mappings inside mappings; what is deeper is shown as JSON
+UNKNOWN_ERROR = "unknown: put `recording()` around the `ask` to know it"
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _to_compact_json = json.JSONEncoder(
@@ -80,29 +85,27 @@ def format_text(record: "Record") -> str:
     return show(record.as_dict())
 
 
-def show(row: Any) -> str:
+def show(row: dict[str, Any]) -> str:
     """Return the text of a record; `row` is its `as_dict`, or the JSON of that read again."""
     lines = [_headline(row)]
-    for name, value in row.items():
-        if name in HEADLINE_KEYS:
-            continue
+    if "dbally" in row:
+        _add(lines, "Request", f"{row['request_id']}, db-ally {row['dbally']}")
+    _add(lines, "Process", row.get("process"))
+    _add(lines, "Labels", row.get("labels"))
 
-        if name == "dbally":
-            _add(lines, "Request", f"{row['request_id']}, db-ally {value}")
-        elif name == "data":
-            _add_data(lines, value or {}, row.get("step"))
-        elif name == "error":
-            _add_error(lines, value or UNKNOWN_ERROR, row.get("summary", {}).get("question"))
-        elif name == "summary":
-            _add(lines, "Failed step", value.get("failed_step"))
-            _add(lines, "Summary", _summary(value))
-        elif name == "open_events":
-            events = [f"{event['event_id']} {event['event']}" for event in value]
-            _add(lines, "Open", ", ".join(events))
-        elif name == "cut":
-            for path, size in value.items():
-                _add(lines, "Cut", f"{path}, {size} in all")
-        else:
+    if "error" in row:
+        _add_error(lines, row["error"])
+    _add_data(lines, row.get("data"))
+    if "summary" in row:
+        _add_summary(lines, row["summary"], row["kind"])
+
+    events = [f"{event['event_id']} {event['event']}" for event in row.get("open_events", [])]
+    _add(lines, "Open", ", ".join(events))
+    for path, size in row.get("cut", {}).items():
+        _add(lines, "Cut", f"{path}, {size} in all")
+
+    for name, value in row.items():  # keys that were added to `Record` later
+        if name not in KNOWN_KEYS:
             _add(lines, _label(name), value)
 
     gutter = row["request_id"][:8]
@@ -110,7 +113,7 @@ def show(row: Any) -> str:
     return escape(f"{gutter} {body}\n")
 
 
-def _headline(row: Any) -> str:
+def _headline(row: dict[str, Any]) -> str:
     time = row["time"][:23].replace("T", " ")  # to the millisecond
     headline = f"{time} {row['kind']}"
 
@@ -127,50 +130,61 @@ def _headline(row: Any) -> str:
     return _one_line(headline)
 
 
-def _add_data(lines: list[str], data: Any, step: str | None = None) -> None:
-    """Add the fields of one of db-ally's objects, with those of the result among them."""
-    for name, value in data.items():
-        if name in ("result", "context") and isinstance(value, dict):
-            _add_data(lines, value)
-        elif name in ("prompt_tokens", "completion_tokens", "total_tokens", "view_name"):
-            continue  # in the line of tokens below, or in the summary
-        elif name == "response" and step in ("answer", "explanation"):
-            continue  # it is the answer at the end of the request
-        elif name.startswith("execution_time") and type(value) is float:
-            _add(lines, _label(name), show_seconds(value))
-        else:
-            _add(lines, _label(name), value)
+def _add_error(lines: list[str], error: Any) -> None:
+    if error is None:
+        _add(lines, "Error", UNKNOWN_ERROR)
+        return
 
-    if "total_tokens" in data:
-        _add(lines, "Tokens", _tokens(data))
-
-
-def _tokens(data: Any) -> str:
-    parts = []
-    for what in ("prompt", "completion", "total"):
-        tokens = data.get(f"{what}_tokens")
-        if tokens is not None:
-            parts.append(f"{tokens} {what}")
-    return ", ".join(parts)
-
-
-def _add_error(lines: list[str], error: Any, question: Any) -> None:
     outermost, *causes = show_errors(error)
-    _add(lines, "Question", question)
     _add(lines, "Error", outermost)
     for cause in causes:
         _add(lines, "Caused by", cause)
 
 
-def _summary(summary: Any) -> str:
+def _add_data(lines: list[str], data: Any) -> None:
+    """Add the fields of one of db-ally's objects, with those of the result among them."""
+    if not isinstance(data, dict):
+        return
+
+    for name, value in data.items():
+        if name == "prompt" and isinstance(value, list):
+            _add_prompt(lines, value)
+        elif name in ("result", "context") and isinstance(value, dict):
+            _add_data(lines, value)
+        elif name not in TOKENS:
+            _add(lines, _label(name), value)
+
+    tokens = []
+    for name in TOKENS:
+        if name in data:
+            tokens.append(f"{data[name]} {name.removesuffix('_tokens')}")
+    _add(lines, "Tokens", ", ".join(tokens))
+
+
+def _add_prompt(lines: list[str], messages: list[Any]) -> None:
+    for message in messages:
+        if isinstance(message, dict) and "content" in message:
+            role = _one_line(str(message.get("role")))
+            _add(lines, f"Prompt {role}", message["content"])
+        else:
+            _add(lines, "Prompt", message)
+
+
+def _add_summary(lines: list[str], summary: dict[str, Any], kind: str) -> None:
+    if kind == "request_failed":
+        _add(lines, "Question", summary.get("question"))
+        _add(lines, "Failed step", summary.get("failed_step"))
+
     parts = [str(summary.get("view", "no view"))]
     if "rows" in summary:
         parts.append(f"{summary['rows']} rows")
-    for name, unit in SUMMARY_UNITS.items():
-        count = summary.get(name)
-        if count:
-            parts.append(f"{count} {unit}")
-    return ", ".join(parts)
+    if summary.get("calls"):
+        parts.append(f"{summary['calls']} calls")
+    if summary.get("failed_calls"):
+        parts.append(f"{summary['failed_calls']} failed")
+    if summary.get("total_tokens"):
+        parts.append(f"{summary['total_tokens']} tokens")
+    _add(lines, "Summary", ", ".join(parts))
 
 
 def _add(lines: list[str], label: str, value: Any, depth: int = 1) -> None:
@@ -186,23 +200,12 @@ def _add(lines: list[str], label: str, value: Any, depth: int = 1) -> None:
     elif isinstance(value, dict) and depth < MAX_DEPTH:
         for name, item in value.items():
             _add(lines, f"{label} {LABELS.get(name) or _one_line(name)}", item, depth + 1)
-    elif isinstance(value, list) and _is_conversation(value):
-        for message in value:
-            _add(lines, f"{label} {_one_line(str(message['role']))}", message["content"])
     elif isinstance(value, list):
         lines.append(f"  {label}:")
         for item in value:
             lines.append(f"  - {_to_json(item)}")
     else:
         lines.append(f"  {label}: {_to_json(value)}")
-
-
-def _is_conversation(entries: list[Any]) -> bool:
-    """Return whether these are the messages of a prompt."""
-    for entry in entries:
-        if not isinstance(entry, dict) or entry.keys() - {"is_example"} != MESSAGE_KEYS:
-            return False
-    return True
 
 
 def _label(name: str) -> str:

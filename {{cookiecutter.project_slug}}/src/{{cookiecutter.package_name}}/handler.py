@@ -14,9 +14,9 @@ class {{ cookiecutter.handler_class }}(Recorder):
         log_dir: directory of the files; see `LogFile`, as for the next two.
         filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`.
             Requests that it gives the same name share a file.
-        log_format: "text" for people or "jsonl" for programs.
+        log_format: "jsonl" for JSON lines, which the command reads, or "text" for people.
         record_inputs: see `Recorder`, as for all that follow.
-        record_prompts: record what the model is asked.
+        record_prompts: record what the LLM is asked.
         record_outputs: record responses, rows and SQL.
         mask: from text to text, for every text that comes from outside.
         max_chars: characters of data in one record; `None` for no limit.
@@ -51,12 +51,12 @@ class {{ cookiecutter.handler_class }}(Recorder):
             raise_errors=raise_errors,
         )
 
-    # Read only: to assign them would not change the sink. Assign another `sink` instead.
+    # These are read only: to write elsewhere, assign another `sink`.
 
     @property
     def log_dir(self) -> str:
         """Directory of the files, absolute."""
-        return self.sink.log_dir
+        return os.fspath(self.sink.log_dir)
 
     @property
     def filename_pattern(self) -> str:

@@ -8,6 +8,7 @@ power cut.
 import errno
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ LOG_DIR = "{{ cookiecutter.log_directory }}"
 FILENAME_PATTERN = "{{ cookiecutter.filename_pattern }}"
 LOG_FORMAT = "{{ cookiecutter.log_format }}"
 
-EXAMPLE_PATTERN = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.log"
+EXAMPLE_PATTERN = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.jsonl"
 
 # Windows has none of the first two, and only Windows has the last one.
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # refuse a file that is a symbolic link
@@ -36,53 +37,52 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
+@dataclass(frozen=True)
 class LogFile:
     """A sink that appends each record to the file of its request.
 
+    It cannot be changed. To write elsewhere, make another one: `handler.sink = LogFile("logs2")`.
+
     Args:
-        log_dir: directory of the files. It is created, for its owner alone, if it is missing.
+        log_dir: directory of the files. It is created, for its owner alone, if it is missing. As an
+            attribute it is absolute.
         filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`.
             Requests that it gives the same name share a file.
-        log_format: "text" for people or "jsonl" for programs.
-
-    Attributes:
-        log_dir: the directory, absolute.
-        filename_pattern: the pattern.
-        log_format: the format.
+        log_format: "jsonl" for JSON lines, which the command reads, or "text" for people.
 
     Raises:
         ValueError: the directory, the pattern or the format cannot work.
     """
 
-    def __init__(
-        self,
-        log_dir: str | os.PathLike[str] = LOG_DIR,
-        filename_pattern: str = FILENAME_PATTERN,
-        log_format: str = LOG_FORMAT,
-    ) -> None:
-        if log_format not in list(FORMATS):  # a list, because not every value is hashable
+    log_dir: str | os.PathLike[str] = LOG_DIR
+    filename_pattern: str = FILENAME_PATTERN
+    log_format: str = LOG_FORMAT
+
+    def __post_init__(self) -> None:
+        if self.log_format not in list(FORMATS):  # a list, because not every value is hashable
             raise ValueError(
-                f"log_format {log_format!r} must be one of {sorted(FORMATS)}; for example 'jsonl'"
+                f"log_format {self.log_format!r} must be one of {sorted(FORMATS)}; "
+                "for example 'jsonl'"
             )
 
         try:
-            check_pattern(filename_pattern)
+            check_pattern(self.filename_pattern)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"filename_pattern {filename_pattern!r}: {error}; for example {EXAMPLE_PATTERN!r}"
+                f"filename_pattern {self.filename_pattern!r}: {error}; "
+                f"for example {EXAMPLE_PATTERN!r}"
             ) from None
 
-        self.log_dir = _absolute(log_dir)
-        self.filename_pattern = filename_pattern
-        self.log_format = log_format
+        # This is how a frozen dataclass sets what it computes.
+        object.__setattr__(self, "log_dir", _absolute_path(self.log_dir))
 
     def __call__(self, record: "Record") -> None:
         """Append a record. Raises `OSError` that names the file if the disk refuses."""
         path = self.path_of(record)
-        data = FORMATS[self.log_format](record).encode()
+        line = FORMATS[self.log_format](record)
 
         try:
-            _append_in_directory(path, data)
+            _append_in_directory(path, line.encode())
         except OSError as error:
             if error.filename is None:  # not every system call knows it
                 error.filename = path
@@ -90,8 +90,8 @@ class LogFile:
 
     def path_of(self, record: "Record") -> str:
         """Return the absolute path of the file for a record."""
-        return _path(
-            self.log_dir,
+        return _path_of_request(
+            os.fspath(self.log_dir),
             self.filename_pattern,
             record.started_at,
             record.collection,
@@ -99,7 +99,7 @@ class LogFile:
         )
 
 
-def _absolute(log_dir: str | os.PathLike[str]) -> str:
+def _absolute_path(log_dir: str | os.PathLike[str]) -> str:
     try:
         path = Path(log_dir)  # which refuses bytes
         check_directory(os.fspath(log_dir))
@@ -114,7 +114,7 @@ def _absolute(log_dir: str | os.PathLike[str]) -> str:
 
 
 @lru_cache(maxsize=256)  # a request has several records
-def _path(
+def _path_of_request(
     log_dir: str, pattern: str, started_at: datetime, collection: str, request_id: str
 ) -> str:
     return os.path.join(log_dir, fill(pattern, started_at, collection, request_id))

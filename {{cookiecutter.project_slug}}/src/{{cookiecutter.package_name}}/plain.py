@@ -1,8 +1,15 @@
 """Any value made plain data in one walk: converted, withheld, masked and truncated.
 
-One `Serializer` serves one record. It has a budget of characters. Every value takes something from
-it, so the size of a record is bounded whatever its values are made of. It also keeps the key path
-of the value that it works on, which is written down only if something is cut.
+One `Serializer` serves one record. It has a budget of characters. Each value takes something from
+it, so the size of a record is bounded whatever its values are made of. For each value it does this:
+
+1. If a switch that the field needs is off, the value is withheld (`field`).
+2. JSON's own types stay as they are, and `simplify` converts the others (`value`).
+3. A container is walked entry by entry until the budget is used up (`_mapping`, `_sequence`).
+4. A text is masked, then truncated, then rid of characters that cannot be stored (`text`).
+
+Objects of the application may raise anything while they are read. Then a text says so in the place
+of the value.
 """
 
 import sys
@@ -18,19 +25,26 @@ from typing import Any, TypeAlias, TypeGuard
 from dbally.collection.results import ExecutionResult
 
 from .failures import error_chain, message_of
-from .privacy import BOTH, METADATA, PROMPT, WITHHELD, Content, contents_of
+from .privacy import (
+    INPUT_AND_OUTPUT,
+    METADATA,
+    PROMPT,
+    WITHHELD,
+    Switches,
+    needed_switches,
+)
 
-Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
-Data: TypeAlias = dict[str, Plain]
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 VALUE_COST = 16  # characters that a value takes from the budget, beside those of its text
-MAX_DEPTH = 32  # containers inside containers; one that contains itself ends here too
-MAX_INT_BITS = 63  # some readers of JSON take no wider one
-MAX_BYTES = 1_000
-MAX_ERRORS = 20  # of one record
+MAX_DEPTH = 32  # containers inside containers
+MAX_INT_BITS = 63  # some readers of JSON take no wider integers
+MAX_BYTES = 1_000  # of a binary value
+MAX_ERRORS = 20  # of one record: an error and what led to it
 MAX_PATH = 300  # characters of a key path
 
-# Of all other classes an object can change and still be the same object.
+# An object of any other class can have other contents and still be the same object.
 IMMUTABLE_CLASSES = frozenset([str, int, float, bool, tuple, type(None)])
 
 
@@ -40,7 +54,7 @@ class Serializer:
     Args:
         max_chars: the budget in characters.
         mask: from text to text, for every text before it is truncated.
-        switches: names of the switches that are on; a field needs all that its content names.
+        switches: names of the switches that are on.
 
     Attributes:
         cut: what was truncated: its key path, and its whole size in characters or entries.
@@ -50,7 +64,7 @@ class Serializer:
         self,
         max_chars: int = sys.maxsize,
         mask: Callable[[str], str] | None = None,
-        switches: Content = PROMPT,
+        switches: Switches = PROMPT,
     ) -> None:
         self.cut: dict[str, int] = {}
         self._budget = max_chars
@@ -58,125 +72,135 @@ class Serializer:
         self._mask = mask
         self._switches = switches
         self._path: list[object] = []  # the keys and indexes that lead to the current value
+        self._container_ids: list[int] = []  # of the containers that the current value is in
 
-    def fields(self, source: object, at_start: dict[str, object]) -> Data:
-        """Return the fields of one of db-ally's objects, without those that are as `at_start`.
+    def fields(self, source: object, start_values: dict[str, object]) -> JsonObject:
+        """Return the fields of one of db-ally's objects, without those that are as at the start.
 
         Args:
             source: an event, a request or a result.
-            at_start: values by name that the first record of an event has; those that are recorded
-                now are added.
+            start_values: the values that the first record of an event holds. What is not among
+                them was `None`, so fields that are `None` are left out.
         """
-        data: Data = {}
-        for name, content in contents_of(source).items():
+        data: JsonObject = {}
+        for name, needed in needed_switches(source).items():
             value = read_field(source, name)
-            if _is_unchanged(value, at_start.get(name), content):
+            if _is_unchanged(value, start_values.get(name), needed):
                 continue
 
-            at_start[name] = value
-            # An ExecutionResult anywhere else is a value like any other, and may contain itself.
-            if name == "result" and issubclass(type(value), ExecutionResult):
+            # The result of a request has fields of its own. Elsewhere it is a value like any other.
+            if name == "result" and isinstance(value, ExecutionResult):
                 self._path.append(name)
                 data[name] = self.fields(value, {})
                 self._path.pop()
             else:
-                data[name] = self.field(name, value, content)
+                data[name] = self.field(name, value, needed)
         return data
 
-    def field(self, name: str, value: object, content: Content = METADATA) -> Plain:
-        """Return a value as plain data, if what it can hold may be recorded."""
-        if not content <= self._switches:
+    def field(self, name: str, value: object, needed: Switches = METADATA) -> JsonValue:
+        """Return a value as plain data, or as withheld if one of the needed switches is off."""
+        if not needed <= self._switches:
             return WITHHELD
+        return self._entry(name, value)
 
-        self._path.append(name)
-        plain = self.value(value)
+    def labels(self, labels: dict[str, object]) -> JsonObject:
+        """Return the labels of a request as plain data."""
+        data: JsonObject = {}
+        self._path.append("labels")
+        for name, value in labels.items():
+            data[name] = self.field(name, value)
         self._path.pop()
-        return plain
+        return data
 
-    def error(self, error: BaseException) -> Data:
+    def error(self, error: BaseException) -> JsonObject:
         """Return the type and message of an exception, and in `causes` those of what led to it."""
         outermost, *causes = error_chain(error)[:MAX_ERRORS]
         data = self._type_and_message(outermost)
         data["causes"] = [self._type_and_message(cause) for cause in causes]
         return data
 
-    def _type_and_message(self, error: BaseException) -> Data:
-        return {"type": type(error).__name__, "message": self.field("error", error, BOTH)}
+    def _type_and_message(self, error: BaseException) -> JsonObject:
+        return {
+            "type": type(error).__name__,
+            "message": self.field("error", error, INPUT_AND_OUTPUT),
+        }
 
-    def value(self, value: Any) -> Plain:
-        """Return any value as plain data: JSON's own classes as they are, others simplified."""
+    def value(self, value: Any) -> JsonValue:
+        """Return any value as plain data."""
         kind = type(value)
         if kind is str:
             return self.text(value)
 
         self._budget -= VALUE_COST
-        if kind is dict:
-            return self._mapping(value)
-        if kind is list:
-            return self._sequence(value)
-
-        if _is_scalar(value):
+        if _is_json_scalar(value):
             return value
-        return self._simplified(value)
-
-    def _simplified(self, value: Any) -> Plain:
-        depth = len(self._path)
         try:
+            return self._converted(value)
+        except Exception as error:  # objects of the application may raise anything
+            return self.text(f"<{kind.__name__}: {type(error).__name__} when read>")
+
+    def _converted(self, value: Any) -> JsonValue:
+        plain = value
+        if type(value) is not dict and type(value) is not list:
             plain = simplify(value)
-            if isinstance(plain, str):
-                return self.text(plain)
-            if isinstance(plain, (int, float)):
-                return plain
+
+        if isinstance(plain, str):
+            return self.text(plain)
+        if isinstance(plain, (int, float)):
+            return plain
+        if id(plain) in self._container_ids:
+            return self.text(f"<{type(plain).__name__} inside itself>")
+
+        self._container_ids.append(id(plain))
+        try:
             if isinstance(plain, Mapping):
                 return self._mapping(plain)
             return self._sequence(plain)
+        finally:
+            self._container_ids.pop()
 
-        except Exception as error:  # objects of the application may raise anything
-            del self._path[depth:]  # it may have been raised deep inside
-            return self.text(f"<{type(value).__name__}: {type(error).__name__} when read>")
+    def _mapping(self, mapping: Mapping[Any, Any]) -> JsonObject:
+        data: JsonObject = {}
+        for key in mapping:
+            if self._is_full():
+                break
 
-    def _mapping(self, mapping: Mapping[Any, Any]) -> Data:
-        data: Data = {}
-        if len(self._path) <= MAX_DEPTH:
-            for key in mapping:
-                if self._budget <= 0:
-                    break
+            name = self.text(str(key))
+            while name in data:  # another key has the same text
+                name += "~"
+            data[name] = self._entry(name, mapping[key])
 
-                name = self.text(str(key))
-                if name in data:  # two keys have the same text
-                    name = f"{name}~{len(data)}"
-                self._path.append(name)
-                data[name] = self.value(mapping[key])
-                self._path.pop()
-
-        if len(data) < len(mapping):
-            self._note_cut(len(mapping))
+        self._note_missing(len(data), len(mapping))
         return data
 
-    def _sequence(self, entries: Collection[Any]) -> list[Plain]:
-        copies: list[Plain] = []
-        if len(self._path) <= MAX_DEPTH:
-            for entry in entries:
-                if self._budget <= 0:
-                    break
+    def _sequence(self, entries: Collection[Any]) -> list[JsonValue]:
+        copies: list[JsonValue] = []
+        for entry in entries:
+            if self._is_full():
+                break
 
-                self._path.append(len(copies))
-                copies.append(self.value(entry))
-                self._path.pop()
+            copies.append(self._entry(len(copies), entry))
 
-        if len(copies) < len(entries):
-            self._note_cut(len(entries))
+        self._note_missing(len(copies), len(entries))
         return copies
 
+    def _entry(self, key: object, value: object) -> JsonValue:
+        """Return a value as plain data, with its key on the path meanwhile."""
+        self._path.append(key)
+        try:
+            return self.value(value)
+        finally:
+            self._path.pop()
+
     def text(self, text: str) -> str:
-        """Return a text masked, then truncated, then without what cannot be stored."""
+        """Return a text masked, then truncated, then without characters that cannot be stored."""
         if self._mask is not None:
             text = _masked(text, self._mask)
 
         size = len(text)
-        if size > self._max_text or size > self._budget:
-            kept = max(0, min(self._max_text, self._budget))
-            text = text[:kept]
+        max_chars = min(self._budget, self._max_text)
+        if size > max_chars:
+            text = text[: max(max_chars, 0)]
             self._note_cut(size)
 
         if not text.isascii() or "\0" in text:
@@ -184,8 +208,15 @@ class Serializer:
         self._budget -= VALUE_COST + len(text)
         return text
 
+    def _is_full(self) -> bool:
+        return self._budget <= 0 or len(self._container_ids) > MAX_DEPTH
+
+    def _note_missing(self, copied: int, size: int) -> None:
+        if copied < size:
+            self._note_cut(size)
+
     def _note_cut(self, size: int) -> None:
-        path = ".".join(map(str, self._path))[:MAX_PATH]
+        path = ".".join(str(key) for key in self._path)[:MAX_PATH]
         self._budget -= len(path)
         self.cut[path] = size
 
@@ -198,7 +229,12 @@ def read_field(source: object, name: str) -> object:
         return f"<{name}: {type(error).__name__} when read>"
 
 
-def _is_scalar(value: Any) -> TypeGuard[bool | int | float | None]:
+def field_values(source: object) -> dict[str, object]:
+    """Return the fields of one of db-ally's objects as they are."""
+    return {name: read_field(source, name) for name in needed_switches(source)}
+
+
+def _is_json_scalar(value: Any) -> TypeGuard[bool | int | float | None]:
     """Return whether JSON has this very value, and every reader takes it."""
     kind = type(value)
     if kind is int:
@@ -208,19 +244,22 @@ def _is_scalar(value: Any) -> TypeGuard[bool | int | float | None]:
     return value is None or kind is bool
 
 
-def _is_unchanged(value: object, before: object, content: Content) -> bool:
-    """Return whether a field is what it was; what was not there before was `None`.
+def _is_unchanged(value: object, start_value: object, needed: Switches) -> bool:
+    if value is not start_value:
+        return False
+    if type(value) in IMMUTABLE_CLASSES:
+        return True
 
-    The same list can have other entries meanwhile. But nobody changes a prompt.
-    """
-    return value is before and (type(value) in IMMUTABLE_CLASSES or content == PROMPT)
+    # The same list may have other entries by now. But nobody changes a prompt.
+    return needed == PROMPT
 
 
 def _masked(text: str, mask: Callable[[str], str]) -> str:
     try:
         masked = mask(text)
-    except Exception:  # it is not told, because its message could quote the text
+    except Exception:  # nobody is told which, because its message could quote the text
         return WITHHELD
+
     if type(masked) is not str:
         return WITHHELD
     return masked
@@ -237,14 +276,23 @@ def _storable(text: str) -> str:
 
 @singledispatch
 def simplify(value: Any) -> Any:
-    """Return a value as text, a number, a mapping or a collection.
+    """Return a value as a text, a number, a mapping or a sequence.
 
-    Your own class is added with `simplify.register(Money, str)`.
+    For a class of your own, register a function: `simplify.register(Money, str)`.
     """
     shape = getattr(value, "shape", None)
     if shape:  # of an array or a table, which may take seconds to print
         return f"<{type(value).__name__} of {' x '.join(map(str, shape))}>"
     return str(value)
+
+
+@simplify.register
+def _(value: str) -> str:
+    return str.__str__(value)  # the `str` of an enumeration of texts can be something else
+
+
+simplify.register(UserString, str)
+simplify.register(BaseException, message_of)
 
 
 @simplify.register
@@ -272,27 +320,18 @@ def _(value: Decimal) -> float | str:
 
 
 @simplify.register
-def _(value: bytes | bytearray | memoryview) -> str:
-    octets = memoryview(value).tobytes()
-    if len(octets) > MAX_BYTES:
-        return f"<{type(value).__name__} of {len(octets)}>"
-    return repr(octets)
-
-
-@simplify.register
 def _(value: date | time) -> str:
     return value.isoformat()
 
 
 @simplify.register
-def _(value: Mapping | Sequence | Set) -> Any:  # type: ignore[type-arg]
-    return value
+def _(value: bytes | bytearray | memoryview) -> str:
+    data = memoryview(value).tobytes()
+    if len(data) > MAX_BYTES:
+        return f"<{type(value).__name__} of {len(data)}>"
+    return repr(data)
 
 
 @simplify.register
-def _(value: str) -> str:
-    return str.__str__(value)  # the `str` of an enumeration of texts can be something else
-
-
-simplify.register(UserString, str)
-simplify.register(BaseException, message_of)
+def _(value: Mapping | Sequence | Set) -> Any:  # type: ignore[type-arg]
+    return value

@@ -1,8 +1,8 @@
-"""What the fields of db-ally's objects can hold, and so which switches a field needs: one table.
+"""What the fields of db-ally's objects can hold, and so which switches they need: one table.
 
-The content of a field is the set of the switches that must be on for it to be recorded. An error
-can quote SQL and its literals, a `repr` can quote anything, and a prompt holds rows and earlier
-answers: what users typed as well as what came of it. So these need more than one switch.
+A field is recorded if all switches that it needs are on. An error can quote SQL and its literals, a
+`repr` can quote anything, and a prompt holds rows and earlier answers: what users typed as well as
+what came of it. So these need more than one switch.
 """
 
 from dataclasses import fields, is_dataclass
@@ -20,16 +20,17 @@ from dbally.collection.results import ExecutionResult
 
 WITHHELD = "[withheld]"
 
-Content: TypeAlias = frozenset[str]
-METADATA: Content = frozenset()
-INPUT: Content = frozenset(["record_inputs"])
-OUTPUT: Content = frozenset(["record_outputs"])
-BOTH: Content = INPUT | OUTPUT
-PROMPT: Content = BOTH | {"record_prompts"}
+Switches: TypeAlias = frozenset[str]  # names of options of `Recorder`
 
-# Every field of db-ally's classes, in the order of records. All other fields count as BOTH until
-# they are declared.
-CONTENT: dict[type, dict[str, Content]] = {
+METADATA: Switches = frozenset()
+INPUT: Switches = frozenset(["record_inputs"])
+OUTPUT: Switches = frozenset(["record_outputs"])
+INPUT_AND_OUTPUT: Switches = INPUT | OUTPUT
+PROMPT: Switches = INPUT_AND_OUTPUT | {"record_prompts"}
+
+# All fields of db-ally's classes, in the order of records. A field that is not here, such as one of
+# an event class of your own, counts as INPUT_AND_OUTPUT until it is declared.
+NEEDED_SWITCHES: dict[type, dict[str, Switches]] = {
     RequestStart: {
         "collection_name": METADATA,
         "question": INPUT,
@@ -43,19 +44,19 @@ CONTENT: dict[type, dict[str, Content]] = {
         "total_tokens": METADATA,
     },
     SimilarityEvent: {
-        "store": BOTH,
-        "fetcher": BOTH,
-        "input_value": BOTH,
+        "store": INPUT_AND_OUTPUT,
+        "fetcher": INPUT_AND_OUTPUT,
+        "input_value": INPUT_AND_OUTPUT,
         "output_value": OUTPUT,
     },
     FallbackEvent: {
         "triggering_collection_name": METADATA,
-        "triggering_view_name": OUTPUT,  # the whole response of the model if that names no view
+        "triggering_view_name": OUTPUT,  # the whole response of the LLM if that names no view
         "fallback_collection_name": METADATA,
-        "error_description": BOTH,
+        "error_description": INPUT_AND_OUTPUT,
     },
     RequestEnd: {
-        "result": BOTH,  # if it is no ExecutionResult, whose fields are recorded one by one
+        "result": INPUT_AND_OUTPUT,  # unless it is an ExecutionResult, which has fields of its own
     },
     ExecutionResult: {
         "textual_response": OUTPUT,
@@ -68,53 +69,54 @@ CONTENT: dict[type, dict[str, Content]] = {
 }
 
 
-def declare(event_class: type, **contents: Content) -> None:
-    """Say what fields of your own event class hold: `declare(CacheEvent, key=INPUT)`.
+def declare(event_class: type, **needed: Switches) -> None:
+    """Say which switches the fields of an event class need: `declare(CacheEvent, key=INPUT)`.
 
     Raises:
-        ValueError: a content is none of `METADATA`, `INPUT`, `OUTPUT`, `BOTH` and `PROMPT`.
+        ValueError: a value is none of `METADATA`, `INPUT`, `OUTPUT`, `INPUT_AND_OUTPUT`, `PROMPT`.
     """
-    for name, content in contents.items():
-        if content not in (METADATA, INPUT, OUTPUT, BOTH, PROMPT):
+    for name, switches in needed.items():
+        if switches not in (METADATA, INPUT, OUTPUT, INPUT_AND_OUTPUT, PROMPT):
             raise ValueError(
-                f"{name} {content!r} must be METADATA, INPUT, OUTPUT, BOTH or PROMPT; "
+                f"{name} {switches!r} must be METADATA, INPUT, OUTPUT, INPUT_AND_OUTPUT or PROMPT; "
                 f"for example {name}=INPUT"
             )
 
-    CONTENT[event_class] = CONTENT.get(event_class, {}) | contents
+    NEEDED_SWITCHES[event_class] = NEEDED_SWITCHES.get(event_class, {}) | needed
     _declared_fields.cache_clear()
 
 
-def contents_of(source: object) -> dict[str, Content]:
-    """Return the names of an object's fields, in the order of records, and what each can hold."""
+def needed_switches(source: object) -> dict[str, Switches]:
+    """Return the names of an object's fields, in the order of records, and what each needs."""
     declared = _declared_fields(type(source))  # type: ignore[arg-type]  # mypy: not hashable
     attributes = getattr(source, "__dict__", {})
     if attributes.keys() <= declared.keys():
         return declared
 
-    contents = dict(declared)
+    needed = dict(declared)
     for name in attributes:
-        contents.setdefault(name, BOTH)
-    return contents
+        needed.setdefault(name, INPUT_AND_OUTPUT)
+    return needed
 
 
 @lru_cache
-def switches_on(record_inputs: bool, record_prompts: bool, record_outputs: bool) -> Content:
+def switches_on(record_inputs: bool, record_prompts: bool, record_outputs: bool) -> Switches:
     """Return the names of the switches that are on. Every record asks, so the sets are kept."""
-    switches = {
+    options = {
         "record_inputs": record_inputs,
         "record_prompts": record_prompts,
         "record_outputs": record_outputs,
     }
-    return frozenset(name for name, is_on in switches.items() if is_on)
+    return frozenset(name for name, is_on in options.items() if is_on)
 
 
 @lru_cache(maxsize=256)
-def _declared_fields(source_class: type[Any]) -> dict[str, Content]:
-    contents: dict[str, Content] = {}
+def _declared_fields(source_class: type[Any]) -> dict[str, Switches]:
+    needed: dict[str, Switches] = {}
     for base in reversed(source_class.__mro__):
-        contents.update(CONTENT.get(base, {}))
+        needed.update(NEEDED_SWITCHES.get(base, {}))
+
     if is_dataclass(source_class):
         for field in fields(source_class):
-            contents.setdefault(field.name, BOTH)
-    return contents
+            needed.setdefault(field.name, INPUT_AND_OUTPUT)
+    return needed

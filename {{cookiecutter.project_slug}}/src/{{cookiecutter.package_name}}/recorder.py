@@ -1,8 +1,11 @@
 """The event handler: db-ally's four callbacks become records, and each record goes to the sink.
 
 What happens to a request stands here from top to bottom: `request_start`, then `event_start` and
-`event_end` for each event, then `request_end`. db-ally calls no handler when something fails, but
-it drops the contexts of what has failed, and their `__del__` reports that; see `failures.py`.
+`event_end` for each event, then `request_end`. Each of them calls `_emit`, which has a record made
+(`_make_record`) and hands it to the sink (`_record`).
+
+db-ally calls no handler when something fails. But it drops the contexts of what has failed, and
+their `__del__` reports that; see `failures.py`.
 
 Two rules hold everywhere: what goes wrong while recording must not reach the application, and
 nothing here may keep a context alive, because its end is what tells us of a failure.
@@ -17,24 +20,23 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
-from weakref import finalize
 
 from dbally.audit.event_handlers.base import EventHandler
 from dbally.audit.events import Event, LLMEvent, RequestEnd, RequestStart
 from dbally.views.exceptions import ViewExecutionError
 
 from .blocks import current_blocks, recording
-from .failures import frame_of_ask, unwinding_error
-from .losses import Losses
-from .plain import Data, Plain, Serializer, read_field
+from .failures import error_that_drops, id_of_ask_frame, warn
+from .plain import JsonObject, JsonValue, Serializer, field_values, read_field
 from .privacy import INPUT, OUTPUT, PROMPT, switches_on
 from .records import Kind, Record, step_of
 
 HOST = socket.gethostname()
 SUMMARY_CHARS = 2_000  # budget of collection and question where a summary repeats them
 LABEL_CHARS = 3_000  # budget of the labels of a request, so that no question takes from them
+WARNING_INTERVAL = 60.0  # seconds from one warning of lost records to the next
 BOOLEAN_OPTIONS = (*PROMPT, "raise_errors")
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 USAGE = ("calls", "failed_calls", *TOKENS)  # what a summary counts
@@ -45,26 +47,30 @@ class RequestContext:
     """The state of one request. If db-ally drops it while it is open, the request has failed.
 
     Attributes:
-        question: as it may be recorded, in short.
-        ask_frame: which `Collection.ask` it belongs to; see `failures.frame_of_ask`.
+        question: as the summary has it, withheld or truncated.
+        question_cut: what of it was truncated; see `Record.cut`.
+        labels_cut: what of the labels was truncated.
+        ask_frame_id: which `Collection.ask` it belongs to; see `failures.id_of_ask_frame`.
         is_recorded: no `unrecorded` is around it.
         start_time: seconds of `time.perf_counter`.
         is_open: it has started, and neither ended nor failed.
         event_count: how many events it has started.
         open_events: step or class of each event that has started and neither ended nor failed, by
-            its number. A reference to the event itself would keep it alive.
+            its number. A reference to the context of the event would keep that alive.
         failed_step: step or class of the event that failed last and was not repeated with success.
-        chosen_view: the response of the model that was asked to select a view.
+        chosen_view: the response of the LLM that was asked to select a view.
         usage: LLM calls, how many of them failed, and their tokens.
     """
 
     recorder: "Recorder"
     request_id: str
     collection: str
-    question: Plain
-    labels: Data
+    question: JsonValue
+    question_cut: dict[str, int]
+    labels: JsonObject
+    labels_cut: dict[str, int]
     started_at: datetime
-    ask_frame: int | None
+    ask_frame_id: int | None
     is_recorded: bool
     start_time: float = field(default_factory=perf_counter)
     is_open: bool = False
@@ -88,7 +94,7 @@ class EventContext:
         step: what an LLM call is for, if that is known.
         is_call: it is an LLM call.
         start_time: seconds of `time.perf_counter`.
-        at_start: the values of its fields that its first record holds.
+        start_values: the values of its fields that its first record holds.
     """
 
     request: RequestContext
@@ -97,10 +103,10 @@ class EventContext:
     step: str | None
     is_call: bool
     start_time: float = field(default_factory=perf_counter)
-    at_start: dict[str, object] = field(default_factory=dict)
+    start_values: dict[str, object] = field(default_factory=dict)
 
     def __del__(self) -> None:
-        error = unwinding_error(self)
+        error = error_that_drops(self)
         if error is not None:
             self.request.recorder.close_event("event_failed", self, error)
 
@@ -109,14 +115,14 @@ class EventContext:
 class Recorder(EventHandler[RequestContext, EventContext]):
     """Records every request. One object serves all collections, tasks, threads and event loops.
 
-    A record is handed to the sink before the callback returns. If the sink raises, the record
-    counts as lost and a warning is logged. An option that is assigned later is used from the next
-    record on.
+    A record is handed to the sink before the callback returns. If the sink raises, the record is
+    lost: `lost_records` counts it, and a warning is logged. An option that is assigned later is
+    used from the next record on.
 
     Args:
         sink: called with each record, from any thread.
         record_inputs: record questions, prompts and looked-up values.
-        record_prompts: record what the model is asked, which is half of all bytes.
+        record_prompts: record what the LLM is asked, which is half of all bytes.
         record_outputs: record responses, rows and SQL. What can quote inputs and outputs, as errors
             can, needs both switches.
         mask: from text to text; applied to every text from outside before it is truncated. Numbers
@@ -138,9 +144,8 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     raise_errors: bool = False
 
     def __post_init__(self) -> None:
-        self._losses = Losses()
-        self._thread = _ThreadState()
-        finalize(self, self._losses.close)  # also at the end of the process
+        self._losses = LossCounter()
+        self._thread = ThreadState()
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set an option, unless it cannot work."""
@@ -149,7 +154,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
 
     @property
     def lost_records(self) -> int:
-        """How many records could not be recorded, while the failure was not raised."""
+        """How many records could not be recorded, without an exception that said so."""
         return self._losses.count
 
     # db-ally passes arguments by keyword: it decides the names of the parameters of these four.
@@ -157,15 +162,18 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
         blocks = current_blocks()
-        serializer = self._serializer(SUMMARY_CHARS)
+        summary_serializer = self._serializer(SUMMARY_CHARS)
+        label_serializer = self._serializer(LABEL_CHARS)
         request = RequestContext(
             recorder=self,
             request_id=secrets.token_hex(16),
-            collection=serializer.text(str(user_request.collection_name)),
-            question=serializer.field("question", user_request.question, INPUT),
-            labels=self._labels(blocks),
+            collection=summary_serializer.text(str(user_request.collection_name)),
+            question=summary_serializer.field("question", user_request.question, INPUT),
+            question_cut=summary_serializer.cut,
+            labels=label_serializer.labels(_labels_of(blocks)),
+            labels_cut=label_serializer.cut,
             started_at=datetime.now(UTC),
-            ask_frame=frame_of_ask(),
+            ask_frame_id=id_of_ask_frame(),
             is_recorded=all(block.is_recorded for block in blocks),
         )
         self._emit("request_start", request, None, user_request)
@@ -186,8 +194,6 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             step=step_of(event),
             is_call=isinstance(event, LLMEvent),
         )
-        if context.step is not None:  # it says better than the field `type` what the call is
-            context.at_start["type"] = read_field(event, "type")
         self._emit("event_start", request, context, event)
 
         if context.is_call:
@@ -205,13 +211,13 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         """Record the result."""
         self.close_request("request_end", request_context, output)
 
-    def close_event(self, kind: Kind, event: EventContext, outcome: object) -> None:
+    def close_event(self, kind: Kind, event: EventContext, payload: object) -> None:
         """Record how an event ended, unless that is recorded already.
 
         Args:
             kind: `event_end` or `event_failed`.
             event: the state of the event.
-            outcome: the event itself, or its error.
+            payload: the event as db-ally hands it over, or the error.
         """
         request = event.request
         step_or_name = request.open_events.pop(event.event_id, None)
@@ -226,85 +232,94 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             if request.failed_step == step_or_name:  # it was repeated with success
                 request.failed_step = None
             if event.is_call:
-                _add_tokens(request.usage, outcome)
+                _add_tokens(request.usage, payload)
             if event.step == "view selection":
-                request.chosen_view = read_field(outcome, "response")
+                request.chosen_view = read_field(payload, "response")
 
-        self._emit(kind, request, event, outcome)
+        self._emit(kind, request, event, payload)
 
-    def close_request(self, kind: Kind, request: RequestContext, outcome: object) -> None:
+    def close_request(self, kind: Kind, request: RequestContext, payload: object) -> None:
         """Record how a request ended, unless that is recorded already.
 
         Args:
             kind: `request_end` or `request_failed`.
             request: the state of the request.
-            outcome: the result, or the error, or `None` if the error is not known.
+            payload: the result as db-ally hands it over, or the error; `None` if the error is not
+                known.
         """
         if request.is_open:
             request.is_open = False
-            self._emit(kind, request, None, outcome)
+            self._emit(kind, request, None, payload)
 
     def _emit(
-        self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object
+        self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
     ) -> None:
-        """Record something now, or after what this thread is recording already.
+        """Record something now, or after the record that this thread is in the middle of.
 
-        The garbage collector can drop a failed request, and so call this method, at any moment:
-        also while the sink is at work in this very thread, and holds a lock.
+        The garbage collector can drop a failed request at any moment, and so call this method: also
+        while the sink is at work in this very thread, and perhaps holds a lock. To call the sink
+        again then could wait for that lock for ever.
         """
         if not request.is_recorded:
             return
 
-        if self._thread.waiting is not None:
-            self._thread.waiting.append((kind, request, event, outcome))
+        if self._thread.deferred is not None:
+            self._thread.deferred.append((kind, request, event, payload))
             return
 
-        waiting: list[_Emission] = []
-        self._thread.waiting = waiting
+        deferred: list[Emission] = []
+        self._thread.deferred = deferred
         try:
-            self._record(kind, request, event, outcome)
+            self._record(kind, request, event, payload)
         finally:
-            self._thread.waiting = None
-            for emission in waiting:
+            self._thread.deferred = None
+            for emission in deferred:
                 self._emit(*emission)
 
     def _record(
-        self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object
+        self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
     ) -> None:
+        """Make a record and hand it to the sink. A failure of either is counted, or raised."""
         try:
-            self.sink(self._make_record(kind, request, event, outcome))
+            self.sink(self._make_record(kind, request, event, payload))
         except Exception as failure:  # whatever it is, the user's request comes first
             if self.raise_errors and not kind.endswith("_failed"):
                 raise
 
             self._losses.add(failure)
             failure.__traceback__ = None  # its frames would keep the contexts alive
-            if event is not None:
-                event.at_start.clear()  # so that its end says what its start was to say
-        else:
-            self._losses.note_success()
+            return
+
+        if event is not None and kind == "event_start":
+            event.start_values = field_values(payload)  # the record of its end leaves these out
 
     def _make_record(
-        self, kind: Kind, request: RequestContext, event: EventContext | None, outcome: object
+        self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
     ) -> Record:
         serializer = self._serializer()
-        elapsed = summary = error = data = None
-        open_events: list[Plain] | None = None
+        event_id = name = step = elapsed = summary = error = data = None
+        start_values: dict[str, object] = {}
+        start_time = request.start_time
+        cut: dict[str, int] = {}
+
+        if event is not None:
+            event_id, name, step = event.event_id, event.name, event.step
+            start_time, start_values = event.start_time, event.start_values
+        elif kind == "request_start":
+            cut.update(request.labels_cut)
+        else:
+            summary = self._summary(request, payload, serializer)
+            cut.update(request.labels_cut)
+            cut.update(request.question_cut)
 
         if not kind.endswith("_start"):
-            elapsed = round(perf_counter() - (event or request).start_time, 6)
-            if event is None:
-                summary = self._summary(request, outcome, serializer)
+            elapsed = round(perf_counter() - start_time, 6)
 
-        if isinstance(outcome, BaseException):
-            error = serializer.error(outcome)
-        elif outcome is not None:
-            data = serializer.fields(outcome, {} if event is None else event.at_start)
-
-        if kind == "request_failed" and request.open_events:
-            open_events = []
-            for event_id, name in request.open_events.items():
-                open_events.append({"event_id": event_id, "event": name})
+        if isinstance(payload, BaseException):
+            error = serializer.error(payload)
+        elif payload is not None:
+            data = serializer.fields(payload, start_values)
+        cut.update(serializer.cut)
 
         return Record(
             request_id=request.request_id,
@@ -314,35 +329,38 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             labels=request.labels,
             time=datetime.now(UTC),
             kind=kind,
-            event_id=None if event is None else event.event_id,
-            event=None if event is None else event.name,
-            step=None if event is None else event.step,
+            event_id=event_id,
+            event=name,
+            step=step,
             elapsed=elapsed,
             error=error,
             data=data,
             summary=summary,
-            open_events=open_events,
-            cut=serializer.cut or None,
+            open_events=_open_events_of(request) if kind == "request_failed" else None,
+            cut=cut or None,
         )
 
-    def _summary(self, request: RequestContext, outcome: object, serializer: Serializer) -> Data:
+    def _summary(
+        self, request: RequestContext, payload: object, serializer: Serializer
+    ) -> JsonObject:
         """Return the whole request in short, for its last record."""
-        summary: Data = {
+        summary: JsonObject = {
             "collection": request.collection,
             "question": request.question,
             "labels": request.labels,
         }
 
-        result = outcome
-        if not isinstance(outcome, ViewExecutionError):
-            result = read_field(outcome, "result")
+        # A ViewExecutionError has the name of its view, as a result has.
+        result = payload
+        if not isinstance(payload, ViewExecutionError):
+            result = read_field(payload, "result")
         view = read_field(result, "view_name")
         if view is not None:
             summary["view"] = serializer.field("view", view)
         elif request.chosen_view is not None:
             summary["view"] = serializer.field("view", request.chosen_view, OUTPUT)
 
-        if request.failed_step is not None and not isinstance(outcome, RequestEnd):
+        if request.failed_step is not None and not isinstance(payload, RequestEnd):
             summary["failed_step"] = request.failed_step
 
         rows = _count_rows(result)
@@ -351,15 +369,6 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         summary.update(request.usage)
         return summary
 
-    def _labels(self, blocks: tuple[recording, ...]) -> Data:
-        """Return the labels of all blocks around a request; those of the inner ones prevail."""
-        serializer = self._serializer(LABEL_CHARS)
-        labels: Data = {}
-        for block in blocks:
-            for name, value in block.labels.items():
-                labels[name] = serializer.field(name, value)
-        return labels
-
     def _serializer(self, limit: int = sys.maxsize) -> Serializer:
         """Return a serializer for at most `limit` characters, with the options as they are now."""
         max_chars = min(limit, self.max_chars or limit)
@@ -367,13 +376,68 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         return Serializer(max_chars, self.mask, switches)
 
 
-_Emission = tuple[Kind, RequestContext, EventContext | None, object]  # arguments of `_emit`
+@dataclass
+class LossCounter:
+    """Counts lost records, and warns of the first, the 10th, the 100th and so on.
+
+    Of the others it warns at most once a minute. Each warning has the total so far.
+
+    There is no lock, which a forked process could inherit while it is held. None is needed: CPython
+    does not switch threads in the middle of `count += 1`.
+
+    Attributes:
+        count: how many records were lost.
+        next_tenfold: at which count it warns in any case.
+        last_warning: seconds of `time.monotonic`.
+    """
+
+    count: int = 0
+    next_tenfold: int = 1
+    last_warning: float = 0.0
+
+    def add(self, failure: Exception) -> None:
+        """Count a record that was lost because of `failure`."""
+        self.count += 1
+        now = monotonic()
+
+        if self.count >= self.next_tenfold:
+            self.next_tenfold *= 10
+        elif now < self.last_warning + WARNING_INTERVAL:
+            return
+
+        self.last_warning = now
+        # As text: the exception itself would keep alive what is in its frames.
+        reason = str(failure) or repr(failure)
+        warn("Recording fails; records lost so far: %s; the last one: %s", self.count, reason)
 
 
-class _ThreadState(threading.local):
-    """What each thread knows of its own: what waits while it records; `None` if it does not."""
+Emission = tuple[Kind, RequestContext, EventContext | None, object]  # arguments of `_emit`
 
-    waiting: list[_Emission] | None = None
+
+class ThreadState(threading.local):
+    """What a recorder knows of the current thread.
+
+    Attributes:
+        deferred: what is to be recorded after the current record; `None` if there is no such.
+    """
+
+    deferred: list[Emission] | None = None
+
+
+def _labels_of(blocks: tuple[recording, ...]) -> dict[str, object]:
+    """Return the labels of all blocks around a request; those of the inner ones prevail."""
+    labels: dict[str, object] = {}
+    for block in blocks:
+        labels.update(block.labels)
+    return labels
+
+
+def _open_events_of(request: RequestContext) -> list[JsonValue] | None:
+    """Return the events of a request that neither ended nor failed; `None` if there are none."""
+    events: list[JsonValue] = []
+    for event_id, step_or_name in request.open_events.items():
+        events.append({"event_id": event_id, "event": step_or_name})
+    return events or None
 
 
 def _add_tokens(usage: dict[str, int], event: object) -> None:
@@ -393,15 +457,15 @@ def _count_rows(result: Any) -> int | None:
 
 
 def _check_option(name: str, value: object) -> None:
-    """Raise `ValueError` with the rule if a recorder cannot work with this option."""
+    """Raise `ValueError` with the rule if a recorder cannot work with this value of an option."""
     rule = None
-    if name == "sink" and not _is_function(value):
+    if name == "sink" and not _is_plain_function(value):
         rule = "must be a function that is no coroutine function; for example print"
-    if name == "mask" and value is not None and not _is_function(value):
+    if name == "mask" and value is not None and not _is_plain_function(value):
         rule = "must be a function from text to text, or None; for example str.lower"
     if name == "max_chars" and value is not None and (type(value) is not int or value < 1):
         rule = "must be a whole number above zero, or None; for example 100000"
-    # Not everything that counts as true will do: the text "false" does, too.
+    # Not everything that counts as true will do: the text "false" counts as true.
     if name in BOOLEAN_OPTIONS and type(value) is not bool:
         rule = "must be True or False; for example False"
 
@@ -409,8 +473,8 @@ def _check_option(name: str, value: object) -> None:
         raise ValueError(f"{name} {value!r} {rule}")
 
 
-def _is_function(value: object) -> bool:
-    """Return whether a value can be called, and is not a function that one must await."""
+def _is_plain_function(value: object) -> bool:
+    """Return whether a value can be called without `await`."""
     if not callable(value) or iscoroutinefunction(value):
         return False
     return not iscoroutinefunction(type(value).__call__)

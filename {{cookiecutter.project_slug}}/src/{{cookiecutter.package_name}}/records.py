@@ -16,7 +16,7 @@ from dbally.prompt.template import PromptTemplate
 from dbally.view_selection.prompt import VIEW_SELECTION_TEMPLATE
 from dbally.views.freeform.text2sql.prompt import SQL_GENERATION_TEMPLATE
 
-from .plain import Data, Plain, read_field
+from .plain import JsonObject, JsonValue, read_field
 
 Kind = Literal[
     "request_start",
@@ -60,20 +60,20 @@ class Record(NamedTuple):
     collection: str
     started_at: datetime
     process: str
-    labels: Data
+    labels: JsonObject
     time: datetime
     kind: Kind
     event_id: int | None = None
     event: str | None = None
     step: str | None = None
     elapsed: float | None = None
-    error: Data | None = None
-    data: Data | None = None
-    summary: Data | None = None
-    open_events: list[Plain] | None = None
+    error: JsonObject | None = None
+    data: JsonObject | None = None
+    summary: JsonObject | None = None
+    open_events: list[JsonValue] | None = None
     cut: dict[str, int] | None = None
 
-    def as_dict(self) -> Data:
+    def as_dict(self) -> JsonObject:
         """Return the record as both formats show it: its keys in a fixed order, without `None`.
 
         Only `error` stays if it is `None` where a failure is recorded, and `data` everywhere else.
