@@ -27,9 +27,9 @@ As text for people:
 
     >>> from {{ cookiecutter.package_name }}.formats import format_text
     >>> print(format_text(records[-1]))
-    4d5e6f70 2026-11-25 10:54:07.049 request_end  Elapsed Time: 0.012 s
+    1f2e3d4c 2026-11-25 10:54:07.049 request_end  Elapsed Time: ...
     ...
-    4d5e6f70   Summary: StaffView, 1 rows, 2 calls, 316 tokens
+    1f2e3d4c   Summary: StaffView, 1 rows, 2 calls, 0 failed, 230 tokens
     <BLANKLINE>
 
 README.md says what is promised, and where to change what.

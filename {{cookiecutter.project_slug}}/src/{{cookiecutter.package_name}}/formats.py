@@ -44,25 +44,17 @@ LABELS = {
     "iql": "IQL",
 }
 # Keys of a record that `show` treats one by one.
-KNOWN_KEYS = {
-    "time",
-    "request_id",
-    "kind",
-    "version",
-    "dbally",
-    "process",
-    "labels",
-    "event_id",
-    "event",
-    "step",
-    "elapsed",
-    "error",
-    "data",
-    "summary",
-    "open_events",
-    "cut",
-}
+SHOWN_KEYS = frozenset(
+    "time request_id kind version dbally process labels event_id event step elapsed error data "
+    "summary open_events cut".split()
+)
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
+SUMMARY_UNITS = {
+    "rows": "rows",
+    "calls": "calls",
+    "failed_calls": "failed",
+    "total_tokens": "tokens",
+}
 MAX_DEPTH = 3  # mappings inside mappings; what is deeper is shown as JSON
 UNKNOWN_ERROR = "unknown: put `recording()` around the `ask` to know it"
 
@@ -105,7 +97,7 @@ def show(row: dict[str, Any]) -> str:
         _add(lines, "Cut", f"{path}, {size} in all")
 
     for name, value in row.items():  # keys that were added to `Record` later
-        if name not in KNOWN_KEYS:
+        if name not in SHOWN_KEYS:
             _add(lines, _label(name), value)
 
     gutter = row["request_id"][:8]
@@ -151,6 +143,8 @@ def _add_data(lines: list[str], data: Any) -> None:
             _add_prompt(lines, value)
         elif name in ("result", "context") and isinstance(value, dict):
             _add_data(lines, value)
+        elif name.startswith("execution_time") and isinstance(value, float):
+            _add(lines, _label(name), show_seconds(value))
         elif name not in TOKENS:
             _add(lines, _label(name), value)
 
@@ -176,14 +170,9 @@ def _add_summary(lines: list[str], summary: dict[str, Any], kind: str) -> None:
         _add(lines, "Failed step", summary.get("failed_step"))
 
     parts = [str(summary.get("view", "no view"))]
-    if "rows" in summary:
-        parts.append(f"{summary['rows']} rows")
-    if summary.get("calls"):
-        parts.append(f"{summary['calls']} calls")
-    if summary.get("failed_calls"):
-        parts.append(f"{summary['failed_calls']} failed")
-    if summary.get("total_tokens"):
-        parts.append(f"{summary['total_tokens']} tokens")
+    for name, unit in SUMMARY_UNITS.items():
+        if name in summary:
+            parts.append(f"{summary[name]} {unit}")
     _add(lines, "Summary", ", ".join(parts))
 
 
