@@ -29,8 +29,8 @@ test-all: .venv/ready check ## those, and the same with other answers, Pythons a
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/destinations
 
-bench: .venv/bench ## measure what a request costs, beside what people would pick instead; writes bench/results.md
-	$(BIN)/python -m bench
+bench: .venv/bench ## measure what a request costs, beside what people would pick instead; writes the figures of bench/README.md
+	$(BIN)/python -m bench.peers
 
 bench-before: .venv/ready ## measure what a request costs, beside what it cost before (make REV=... takes another revision)
 	$(BIN)/python -m bench.before $(REV)
@@ -55,7 +55,7 @@ check: .venv/ready ## lint and types
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINTED)/gitlab/db-ally-file-handler/.gitlab-ci.yml
 	$(BIN)/zizmor --quiet --offline --persona pedantic $(WORKFLOWS)
-	@$(BIN)/python -m bench.lines $(LINTED)/github/db-ally-file-handler/src/db_ally_file_handler
+	@$(BIN)/python -m bench.density $(LINTED)/github/db-ally-file-handler/src
 
 format: .venv/ready ## format the template's own Python
 	$(BIN)/ruff format $(OWN)

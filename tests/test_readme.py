@@ -110,7 +110,7 @@ def test_the_readme_of_the_template_lists_what_the_template_asks() -> None:
 
 
 def test_the_cost_in_the_readme_is_that_of_the_benchmark() -> None:
-    results = (TEMPLATE / "bench" / "results.md").read_text("utf-8")
+    results = (TEMPLATE / "bench" / "README.md").read_text("utf-8")
     micros = {name: int(cost) for name, cost in re.findall(r"^\| ([^|]+) \| (\d+) \|", results, re.MULTILINE)}
     ours = micros["ours, jsonl, a file a request"]
     (said,) = re.findall(r"costs ([\d.]+) ms of CPU", (TEMPLATE / "README.md").read_text("utf-8"))
