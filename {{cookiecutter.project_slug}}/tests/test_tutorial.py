@@ -47,5 +47,5 @@ def test_the_tutorial_is_true_and_fits_on_a_screen(
     runner.run(test, out=printed.append)
 
     assert runner.failures == 0, "".join(printed)
-    assert runner.tries == 13
+    assert runner.tries == 14
     assert len(tutorial.splitlines()) < 45

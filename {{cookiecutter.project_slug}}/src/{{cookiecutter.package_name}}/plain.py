@@ -101,7 +101,11 @@ class Serializer:
         """Return a value as plain data, or as withheld if one of the needed switches is off."""
         if not needed <= self._switches:
             return WITHHELD
-        return self._entry(name, value)
+
+        self._path.append(name)
+        plain = self.value(value)
+        self._path.pop()
+        return plain
 
     def labels(self, labels: dict[str, object]) -> JsonObject:
         """Return the labels of a request as plain data."""
@@ -152,45 +156,46 @@ class Serializer:
             return self.text(f"<{type(plain).__name__} inside itself>")
 
         self._container_ids.append(id(plain))
+        self._path.append("")  # for the key of each entry in turn
         try:
-            if isinstance(plain, Mapping):
-                return self._mapping(plain)
-            return self._sequence(plain)
+            entries = self._entries(plain)
         finally:
+            self._path.pop()
             self._container_ids.pop()
+
+        if len(entries) < len(plain):
+            self._note_cut(len(plain))
+        return entries
+
+    def _entries(self, container: Any) -> JsonObject | list[JsonValue]:
+        if len(self._container_ids) > MAX_DEPTH:
+            return []
+        if isinstance(container, Mapping):
+            return self._mapping(container)
+        return self._sequence(container)
 
     def _mapping(self, mapping: Mapping[Any, Any]) -> JsonObject:
         data: JsonObject = {}
         for key in mapping:
-            if self._is_full():
+            if self._budget <= 0:
                 break
 
             name = self.text(str(key))
             while name in data:  # another key has the same text
                 name += "~"
-            data[name] = self._entry(name, mapping[key])
-
-        self._note_missing(len(data), len(mapping))
+            self._path[-1] = name
+            data[name] = self.value(mapping[key])
         return data
 
-    def _sequence(self, entries: Collection[Any]) -> list[JsonValue]:
+    def _sequence(self, sequence: Collection[Any]) -> list[JsonValue]:
         copies: list[JsonValue] = []
-        for entry in entries:
-            if self._is_full():
+        for entry in sequence:
+            if self._budget <= 0:
                 break
 
-            copies.append(self._entry(len(copies), entry))
-
-        self._note_missing(len(copies), len(entries))
+            self._path[-1] = len(copies)
+            copies.append(self.value(entry))
         return copies
-
-    def _entry(self, key: object, value: object) -> JsonValue:
-        """Return a value as plain data, with its key on the path meanwhile."""
-        self._path.append(key)
-        try:
-            return self.value(value)
-        finally:
-            self._path.pop()
 
     def text(self, text: str) -> str:
         """Return a text masked, then truncated, then without characters that cannot be stored."""
@@ -198,8 +203,8 @@ class Serializer:
             text = _masked(text, self._mask)
 
         size = len(text)
-        max_chars = min(self._budget, self._max_text)
-        if size > max_chars:
+        if size > self._max_text or size > self._budget:
+            max_chars = min(self._max_text, self._budget)
             text = text[: max(max_chars, 0)]
             self._note_cut(size)
 
@@ -207,13 +212,6 @@ class Serializer:
             text = _storable(text)
         self._budget -= VALUE_COST + len(text)
         return text
-
-    def _is_full(self) -> bool:
-        return self._budget <= 0 or len(self._container_ids) > MAX_DEPTH
-
-    def _note_missing(self, copied: int, size: int) -> None:
-        if copied < size:
-            self._note_cut(size)
 
     def _note_cut(self, size: int) -> None:
         path = ".".join(str(key) for key in self._path)[:MAX_PATH]

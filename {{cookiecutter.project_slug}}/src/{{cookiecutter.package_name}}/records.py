@@ -92,14 +92,15 @@ class Record(NamedTuple):
                 row["labels"] = self.labels
 
         required = "error" if self.kind.endswith("_failed") else "data"
-        for name in _OPTIONAL_KEYS:
-            value = getattr(self, name)
+        for name, value in zip(_OPTIONAL_KEYS, self[_FIRST_OPTIONAL_KEY:], strict=True):
             if value is not None or name == required:
                 row[name] = value
         return row
 
 
-_OPTIONAL_KEYS = Record._fields[Record._fields.index("event_id") :]
+# The fields from `event_id` on are written where they are known. So a new one goes to the end.
+_FIRST_OPTIONAL_KEY = Record._fields.index("event_id")
+_OPTIONAL_KEYS = Record._fields[_FIRST_OPTIONAL_KEY:]
 
 _TEMPLATES: dict[str, PromptTemplate[Any]] = {
     "view selection": VIEW_SELECTION_TEMPLATE,
