@@ -26,7 +26,7 @@ NOT_TEXT = [
     *("", " ", " a", "a ", 'a"b', "a\\b", "a\nb", "a\t", "\x00", "\x1b[31m", "\x85", "\u2028", "\u202eabc", "\udcc3"),
     *("{{ 1 + 1 }}", "{% if x %}", "a {# b #}"),
 ]
-TAKEN_NAMES = ["class", "logging", "dbally", "pytest", "con", "com1", "tests", "src", "x" * 41]
+TAKEN_NAMES = ["class", "logging", "dbally", "pytest", "con", "com1", "tests", "src", "x" * 31]
 REFUSED = {
     "project_name": NOT_TEXT,
     "project_slug": [
@@ -58,7 +58,7 @@ REFUSED = {
         "None",
         "Exception",
         "LogFile",
-        "A" * 41,
+        "Ab" * 16,
     ],
     "log_directory": [
         *NOT_TEXT,
@@ -77,7 +77,7 @@ REFUSED = {
             ".git/x",
             "LICENSE",
         ),
-        *("logs/nul", "a|b", "logs/a.", "logs /a", "x" * 256, "ż" * 128, "logs:x"),
+        *("logs/nul", "a|b", "logs/a.", "logs /a", "x" * 76, "logs:x", "nul.txt/x"),
     ],
     "log_format": ["", "xml", "JSONL"],
     "filename_pattern": [
@@ -92,7 +92,13 @@ REFUSED = {
             "{collection:>9}",
         ),
         *("../{collection}", "/{collection}", "{collection}/", "a//{collection}", "{collection}.", "nul/{collection}"),
-        *("{request_id}" * 8, "{started_at:" + "%A" * 30 + "}", "C:/{collection}", "{collection}?"),
+        *(
+            "{request_id}" * 8,
+            "{started_at:" + "%A" * 31 + "}",
+            "{collection}" + "x" * 64,
+            "C:/{collection}",
+            "{collection}?",
+        ),
     ],
     "full_name": NOT_TEXT,
     "open_source_license": ["", "GPL", "mit"],
@@ -100,8 +106,8 @@ REFUSED = {
 }
 TAKEN = {
     "project_name": [HOSTILE, "a", "x" * 300],
-    "project_slug": ["a", "0-9", "audit-log", "x" * 40],
-    "package_name": ["a", "audit_log2", "x" * 40],
+    "project_slug": ["a", "0-9", "audit-log", "x" * 30],
+    "package_name": ["a", "audit_log2", "x" * 30],
     "handler_class": ["Hi", "AUDITs", "Audit_Handler2"],
     "log_directory": [
         "logs",
