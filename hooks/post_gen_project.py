@@ -1,76 +1,68 @@
-"""Refuse a directory or pattern that the package itself would refuse; then say what to do next.
+"""Check directory and pattern by the package's own rules, then say what to do next.
 
-It writes nothing, so it may run again in any update, but takes away the folders of a pipeline that was not asked for:
-cookiecutter can leave out a file, but no folder.
+The hook writes nothing. It removes the empty folders of a pipeline that was not chosen: cookiecutter can leave out a
+file, but no folder.
 """
 
 import contextlib
 import json
 import os
 import runpy
-import shlex
 import sys
 import tempfile
 from datetime import datetime, timezone
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-PACKAGE = "{{ cookiecutter.package_name }}"
-QUESTIONS = [question for question in ANSWERS if not question.startswith("_")]
+PACKAGE = ANSWERS["package_name"]
 
 filenames = runpy.run_path(f"src/{PACKAGE}/filenames.py")
-CHECKS = {
-    "log_directory": (filenames["check_directory"], "/var/log/ask"),
-    "filename_pattern": (filenames["check_pattern"], "{started_at:%Y-%m-%d}/{collection}.jsonl"),
-}
 
 
-def problems():
-    """Return those answers that the package refuses, each with the rule and an example."""
-    found = {}
-    for question, (check, example) in CHECKS.items():
-        try:
-            check(ANSWERS[question])
-        except ValueError as error:
-            found[question] = f"\n  {question} {ANSWERS[question]!r}: {error}; for example {example!r}"
-    return found
+def check(question, check_answer):
+    """End the hook, and with it the project, if the package refuses an answer that `pre_gen_project.py` let pass."""
+    try:
+        check_answer(ANSWERS[question])
+    except ValueError as error:
+        sys.exit(f"This answer cannot work:\n  {question} {ANSWERS[question]!r} {error}")
 
 
-def is_for_comparison():
-    """Return whether this is one of the projects that `cruft update` bakes beside the real one, to compare them."""
-    folder = os.path.realpath(tempfile.gettempdir())
-    return "_commit" in ANSWERS and os.path.realpath(os.getcwd()).startswith(folder + os.sep)
+def is_update():
+    """Return whether `cruft update` makes this project in a temporary folder, to compare it with the real one."""
+    folder_of_output = os.path.dirname(os.path.dirname(os.getcwd()))
+    return "_commit" in ANSWERS and os.path.samefile(folder_of_output, tempfile.gettempdir())
 
 
 def show(message):
-    """Print `message`, or do without: cookiecutter removes a project whose hook fails."""
+    """Print `message` if possible: cookiecutter removes a project whose hook fails."""
     try:
         sys.stdout.reconfigure(errors="replace")
         print(message, flush=True)
-    except (AttributeError, OSError):  # no output, or nobody reads it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes again at its end, which must not fail either
+    except (AttributeError, OSError):  # there is no output, or nobody reads it
+        os._exit(0)  # at once: Python would flush again at its end, and fail
 
 
-if bad := problems():
-    good = [f"{question}={ANSWERS[question]}" for question in QUESTIONS if question not in bad]
-    refused = "".join(bad.values())
-    sys.exit(f"These answers cannot work:{refused}\nTo keep the others, run it again with\n  {shlex.join(good)}")
+check("log_directory", filenames["check_directory"])
+check("filename_pattern", filenames["check_pattern"])
 
 for folder in (".github/workflows", ".github"):
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)  # which refuses one that holds anything
+    with contextlib.suppress(OSError):  # it holds something, or does not exist
+        os.rmdir(folder)
 
-if not is_for_comparison():
+if not is_update():
     now = datetime.now(timezone.utc)
     path = filenames["fill"](ANSWERS["filename_pattern"], now, "staff", os.urandom(16).hex())
     show(f"""
 Your project is in {os.getcwd()}
-A request to the collection `staff`, made now, would be in {ANSWERS["log_directory"]}/{path}
 Go there and try it:
 
-    uv run python examples/ask.py   # asks questions, says where the logs are
-    uv run python -m {PACKAGE}   # lists them
-    uv run check.py   # proves that it works here
+    uv run python examples/ask.py   # ask a small database some questions
+    uv run python -m {PACKAGE}   # list what was recorded
+    uv run check.py   # check that everything works here
 
-README.md says how to wire it in, and how to do all this without uv. In a uv workspace, the
-override-dependencies of its pyproject.toml belong into that of the workspace's root.
+A request to the collection staff, made now, would be recorded in
+    {os.path.join(ANSWERS["log_directory"], path)}
+
+README.md says how to use it in your application, and how to do this without uv.
+In a uv workspace, copy override-dependencies from pyproject.toml to that of its
+root.
 """)

@@ -1,99 +1,180 @@
-"""Refuse answers that cannot work before a file is written: all of them at once, each with its rule and an example.
+"""Refuse answers that cannot work, all of them at once, before a file is written.
 
-Which directories and patterns there can be, only the package knows: `post_gen_project.py` asks it.
+The rules for directories and patterns are at least as strict as those of the package's `filenames.py`, so that no
+answer is refused after files were written. `tests/test_answers.py` compares the two.
 """
 
 import builtins
 import json
 import keyword
+import os
+import posixpath
 import re
 import shlex
 import sys
-from pathlib import PurePosixPath
+import tempfile
+import typing
+from datetime import datetime
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
-
-FOLDERS = ["src", "tests", "examples", "docs"]
-# What else a package may not be called: the modules beside it, and what it, its tests and its build depend on.
-MODULES = """
-    application ask canaries check conftest files scripted_llm test
-    click dateutil dbally dbally_cli dbally_codegen dotenv greenlet hatchling hypothesis litellm mypy numpy opentelemetry packaging
-    pandas pip pluggy pygments pytest pytest_asyncio pytest_timeout pytz ruff setuptools six sqlalchemy tabulate tzdata uv wheel
-"""
-# The other names in the modules that name the handler.
-CLASSES = """
-    Any Collection Column ColumnElement DbAllyError EventHandler FILENAME_PATTERN Handler Integer LLM LOG_DIR LOG_FORMAT LiteLLM
-    LogFile MetaData Path PathLike ROWS Record Recorder SCRIPT STAFF ScriptedLLM Select SqlAlchemyBaseView StaffView StaticPool
-    String Table
-"""
-DEVICE = r"con|prn|aux|nul|(com|lpt)\d"  # Windows takes no folder of such a name
-
-
-def is_text(answer):
-    """Return whether `answer` stays what it is between quotes, in Markdown, and when cookiecutter renders it."""
-    return answer.isprintable() and answer.strip() == answer != "" and not re.search(r'["\\]|\{[#%{]', answer)
-
-
-def is_free(name):
-    taken = {*sys.stdlib_module_names, *keyword.kwlist, *FOLDERS, *MODULES.split()}
-    return len(name) <= 40 and name not in taken and not re.fullmatch(DEVICE, name)
-
-
-def is_slug(answer):
-    return re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", answer) and is_free(answer.replace("-", "_"))
-
-
-def is_package(answer):
-    return re.fullmatch("[a-z][a-z0-9_]*", answer) and is_free(answer)
-
-
-def is_class(answer):
-    is_in_use = answer in CLASSES.split() or hasattr(builtins, answer)
-    return re.fullmatch("[A-Z][A-Za-z0-9_]{,39}", answer) and not is_in_use
-
-
-def is_directory(answer):
-    first_folder = PurePosixPath(answer.casefold()).parts[:1]
-    return is_text(answer) and not answer.endswith("/") and not {*FOLDERS}.intersection(first_folder)
-
-
-def is_pattern(answer):
-    return is_text(answer) and "{" in answer
-
-
-def is_choice(*choices):
-    return choices.__contains__
-
-
-TEXT = 'must be printable text in one line, without " or \\, spaces around it, or { before {, % or #'
-FREE = "at most 40 characters, and no name that Python, Windows, the project or what it depends on uses"
-RULES = {  # to each question: whether an answer can work, the rule, an answer that can
-    "project_name": (is_text, TEXT, "Audit Log"),
-    "project_slug": (is_slug, f"must be words of a-z and 0-9 joined by dashes, {FREE}", "audit-log"),
-    "package_name": (is_package, f"must be a letter, then a-z, 0-9 and _, {FREE}", "audit_log"),
-    "handler_class": (is_class, f"must be a capital letter, then A-Z, a-z, 0-9 and _, {FREE}", "AuditHandler"),
-    "log_directory": (is_directory, f"{TEXT}, or / at its end, and not in {', '.join(FOLDERS)}", "/var/log/ask"),
-    "log_format": (is_choice("jsonl", "text"), "must be jsonl or text", "jsonl"),
-    "filename_pattern": (is_pattern, f"{TEXT}, and with a field in it", "{started_at:%Y-%m-%d}/{collection}.jsonl"),
-    "full_name": (is_text, TEXT, "Ada Lovelace"),
-    "open_source_license": (
-        is_choice("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"),
-        "must be MIT, Apache-2.0, BSD-3-Clause or Proprietary",
-        "MIT",
-    ),
-    "ci": (is_choice("github", "gitlab", "none"), "must be github, gitlab or none", "github"),
+EXAMPLES = {
+    "project_name": "Audit Log",
+    "project_slug": "audit-log",
+    "package_name": "audit_log",
+    "handler_class": "AuditHandler",
+    "log_directory": "/var/log/ask",
+    "log_format": "jsonl",
+    "filename_pattern": "{started_at:%Y-%m-%d}/{collection}-{request_id}",
+    "full_name": "Ada Lovelace",
+    "open_source_license": "MIT",
+    "ci": "github",
 }
 
-problems = []
-good = []
-for question, (can_work, rule, example) in RULES.items():
-    answer = str(ANSWERS.get(question, ""))
-    if can_work(answer):
-        good.append(f"{question}={answer}")
-    else:
-        problems.append(f"\n  {question} {answer!r}: {rule}; for example {example!r}")
+# What a project has at its top: no place for logs.
+IN_PROJECT = """
+    src tests examples docs .git .github .venv .gitattributes .gitignore .gitlab-ci.yml
+    agents.md check.py license pyproject.toml readme.md requests.svg
+""".split()
+# What a package must not hide: the modules beside it, and those that it, its tests and its build import.
+MODULES = """
+    application ask canaries check conftest docs examples files scripted_llm src test tests
+    click dateutil dbally dbally_cli dbally_codegen dotenv greenlet hatchling hypothesis litellm mypy numpy
+    opentelemetry packaging pandas pip pluggy pygments pytest pytest_asyncio pytest_timeout pytz ruff setuptools six
+    sqlalchemy tabulate tzdata uv wheel
+""".split()
+# The other names in the modules that name the handler.
+CLASSES = """
+    Column ColumnElement DbAllyError EventHandler Handler Integer LiteLLM LogFile MetaData Path PathLike Record
+    Recorder ScriptedLLM Select SqlAlchemyBaseView StaffView StaticPool String Table
+""".split()
 
+DEVICE = r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?"  # names that Windows reserves
+TIME = "{started_at:([^{}%]|%[aAbBdfFGHIjmMpSuUVwWyYzZ])+}"  # with strftime codes that every system has
+FIELD = TIME + r"|{(collection|request_id)(:\.[1-9][0-9]?)?}"
+
+
+def matches(pattern):
+    """Return a check whether a whole answer matches `pattern`."""
+    return re.compile(pattern, re.DOTALL).fullmatch
+
+
+def is_printable(answer):
+    return answer.isprintable() and answer.strip() == answer and answer != ""
+
+
+def is_free_module(answer):
+    name = answer.replace("-", "_")
+    taken = [*sys.stdlib_module_names, *keyword.kwlist, *MODULES]
+    return name not in taken and not re.fullmatch(DEVICE, name)
+
+
+def is_free_class(answer):
+    return answer not in [*CLASSES, *dir(builtins), *dir(typing)]
+
+
+def is_for_logs_alone(answer):
+    names = posixpath.normpath(answer).casefold().split("/")
+    return names[0] not in IN_PROJECT and names[-1] not in ("", ".", "..", "~")
+
+
+def has_known_fields(answer):
+    return not re.search("[{}]", re.sub(FIELD, "", answer))
+
+
+def has_a_field(answer):
+    return re.search(FIELD, answer)
+
+
+def suits_the_format(answer):
+    return ANSWERS["log_format"] != "text" or not answer.lower().endswith((".json", ".jsonl"))
+
+
+def is_portable_directory(answer):
+    path = re.sub("^[A-Za-z]:/", "", answer)
+    names = [name for name in path.split("/") if name not in ("", ".", "..")]
+    return all(is_portable(name) for name in names)
+
+
+def is_portable_pattern(answer):
+    longest_time = datetime(2001, 9, 26)  # a Wednesday in September
+    path = answer.format(started_at=longest_time, collection="c" * 60, request_id="0" * 32)
+    return all(is_portable(name) for name in path.split("/"))
+
+
+def is_portable(name):
+    if not name.strip() or name[-1] in ". " or len(name.encode()) > 255:
+        return False
+    return not re.search("[<>:|?*]", name) and not re.fullmatch(DEVICE, name, re.IGNORECASE)
+
+
+TEXTS = ["project_name", "log_directory", "filename_pattern", "full_name"]
+MODULE_NAMES = ["project_slug", "package_name"]
+PORTABLE = "must be a path that Windows also takes: no <>:|?*, no name like nul, no dot or space at the end of a name"
+RULES = [  # which answers, the check, the rule
+    (TEXTS, is_printable, "must be one line of printable characters, without spaces around it"),
+    (TEXTS, matches(r'[^"\\]*'), 'must not contain " or \\'),
+    (TEXTS, matches("([^{]|{(?![#%{]))*"), "must not contain { before another {, % or #"),
+    (["project_slug"], matches("[a-z0-9]+(-[a-z0-9]+)*"), "must be lower-case words joined by dashes"),
+    (["package_name"], matches("[a-z][a-z0-9_]*"), "must be a lower-case letter, then a-z, 0-9 and _"),
+    (["handler_class"], matches("[A-Z](?=.*[a-z])[A-Za-z0-9_]*"), "must be a name in CapWords: of A-Z, a-z, 0-9 and _"),
+    ([*MODULE_NAMES, "handler_class"], matches(".{,30}"), "must have at most 30 characters"),
+    (MODULE_NAMES, is_free_module, "must not be a name that Python, Windows, a dependency or the project uses"),
+    (["handler_class"], is_free_class, "must not be a name that Python or the project uses"),
+    (["log_directory", "filename_pattern"], matches(".{,75}"), "must have at most 75 characters"),
+    (["log_directory"], is_for_logs_alone, "must be a directory for logs alone, none that the project has"),
+    (["log_directory"], is_portable_directory, PORTABLE),
+    (["log_format"], matches("jsonl|text"), "must be jsonl or text"),
+    (
+        ["filename_pattern"],
+        has_known_fields,
+        "must have only the fields {collection}, {request_id:.8} and {started_at:%Y-%m-%d}",
+    ),
+    (["filename_pattern"], has_a_field, "must have a field, or all requests share one file"),
+    (["filename_pattern"], suits_the_format, "must not end with .json or .jsonl if log_format is text"),
+    (["filename_pattern"], is_portable_pattern, PORTABLE),
+    (["open_source_license"], matches("MIT|Apache-2.0|BSD-3-Clause|Proprietary"), "must be a licence of the list"),
+    (["ci"], matches("github|gitlab|none"), "must be github, gitlab or none"),
+]
+
+
+def find_problems():
+    """Return the first rule that each refused answer breaks, by its question."""
+    problems = {}
+    for questions, is_kept, rule in RULES:
+        for question in questions:
+            if question not in problems and not is_kept(ANSWERS[question]):
+                problems[question] = rule
+    return problems
+
+
+def command_with(good):
+    """Return a command that asks again, with the good answers filled in."""
+    output_dir = ANSWERS.get("_output_dir") or os.path.dirname(os.getcwd())
+    options = [ANSWERS["_template"], "--output-dir", output_dir]
+    if os.listdir():  # there is a project already
+        options.append("--overwrite-if-exists")
+
+    if "_commit" in ANSWERS:
+        return shlex.join(["cruft", "create", *options, "--extra-context", json.dumps(good)])
+    return shlex.join(["cookiecutter", *options, *(f"{question}={answer}" for question, answer in good.items())])
+
+
+def is_update():
+    """Return whether `cruft update` makes this project in a temporary folder, to compare it with the real one."""
+    folder_of_output = os.path.dirname(os.path.dirname(os.getcwd()))
+    return "_commit" in ANSWERS and os.path.samefile(folder_of_output, tempfile.gettempdir())
+
+
+problems = find_problems()
 if problems:
-    sys.exit(
-        f"These answers cannot work:{''.join(problems)}\nTo keep the others, run it again with\n  {shlex.join(good)}"
-    )
+    print("These answers cannot work:", file=sys.stderr)
+    for question, example in EXAMPLES.items():
+        if question in problems:
+            rule = problems[question]
+            print(f"  {question} {ANSWERS[question]!r} {rule}; for example {example!r}", file=sys.stderr)
+
+    if is_update():
+        better = {question: EXAMPLES[question] for question in problems}
+        sys.exit(f"Give cruft others, such as\n  --variables-to-update {shlex.quote(json.dumps(better))}")
+    good = {question: ANSWERS[question] for question in EXAMPLES if question not in problems}
+    sys.exit(f"To keep the others, run\n  {command_with(good)}")

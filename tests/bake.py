@@ -12,7 +12,7 @@ from pathlib import Path
 from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).parent.parent
-PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
+(PROJECT,) = TEMPLATE.glob("{{*}}")
 QUESTIONS = [key for key in json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8")) if not key.startswith("_")]
 
 # What the template language leaves behind when something was not rendered. GitHub's own `${{ }}` is no leftover.
@@ -43,6 +43,11 @@ def bake(output_dir: Path, template: Path | str = TEMPLATE, **answers: str) -> P
 def files(project: Path) -> set[str]:
     """Return the relative paths of all files of `project`."""
     return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    """Return what is in each file of `project`."""
+    return {name: (project / name).read_bytes() for name in files(project)}
 
 
 def leftovers(project: Path) -> list[str]:

@@ -41,7 +41,7 @@ def make_broken_handler() -> MakeHandler:
     return lambda **options: Recorder(refuse, **options)
 """
 
-# Each handler with one fault that a change could bring in, and a test of the contract that has to notice.
+# Each handler with one fault that a change could bring in, and the test of the contract that must notice.
 BROKEN_HANDLERS = {
     "unhashable": (
         """
@@ -109,8 +109,10 @@ BROKEN_HANDLERS = {
     ),
     "knows no failures": (
         """
-        def _report(self, kind, *args):
-            return None if kind.endswith("_failed") else super()._report(kind, *args)
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            sink = self.sink
+            self.sink = lambda record: None if record.kind.endswith("_failed") else sink(record)
         """,
         "test_a_retried_event_has_failed_but_its_request_has_not",
     ),
@@ -129,27 +131,25 @@ def project(default_project: Path, tmp_path: Path) -> Path:
     return shutil.copytree(default_project, tmp_path / "project")
 
 
-def change_conftest(project: Path, addition: str) -> None:
-    """Append to the fixtures; what comes later takes the place of what stood before."""
+def add_to_conftest(project: Path, addition: str) -> None:
+    """Append to the fixtures: a later definition replaces an earlier one of the same name."""
     conftest = project / "tests" / "conftest.py"
     conftest.write_text(conftest.read_text("utf-8") + addition, "utf-8")
 
 
 def test_the_contract_holds_for_a_list_as_the_sink(project: Path) -> None:
-    collected = re.search(r"(\d+) tests collected", run(project, *CONTRACT, "--collect-only"))
-    change_conftest(project, LIST_AS_SINK)
-    passed = re.search(r"(\d+) passed", run(project, *CONTRACT))
+    add_to_conftest(project, LIST_AS_SINK)
 
-    assert collected
-    assert passed
-    assert collected[1] == passed[1]
+    said = run(project, *CONTRACT)
+
+    assert re.search(r"^\d+ passed in", said, re.MULTILINE), "one was skipped"
 
 
 @pytest.mark.parametrize("fault", BROKEN_HANDLERS)
 def test_the_contract_fails_for_a_broken_handler(fault: str, project: Path) -> None:
     methods, test = BROKEN_HANDLERS[fault]
     broken = "\n\nclass Broken(Handler):" + textwrap.indent(textwrap.dedent(methods), "    ")
-    change_conftest(project, f"\nimport contextlib, sys\nSTARTED = []\n{broken}\nHandler = Broken\n")
+    add_to_conftest(project, f"\nimport contextlib, sys\nSTARTED = []\n{broken}\nHandler = Broken\n")
 
     with pytest.raises(AssertionError, match=r"\d+ failed"):
         run(project, *CONTRACT, "-k", test)
