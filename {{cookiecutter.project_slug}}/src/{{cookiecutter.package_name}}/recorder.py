@@ -297,24 +297,25 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
     ) -> Record:
         serializer = self._serializer()
-        event_id = name = step = elapsed = summary = error = data = None
-        start_values: dict[str, object] = {}
-        start_time = request.start_time
         cut: dict[str, int] = {}
 
+        event_id = event_name = step = summary = None
+        start_time = request.start_time
+        start_values: dict[str, object] = {}
         if event is not None:
-            event_id, name, step = event.event_id, event.name, event.step
+            event_id, event_name, step = event.event_id, event.name, event.step
             start_time, start_values = event.start_time, event.start_values
-        elif kind == "request_start":
-            cut.update(request.labels_cut)
         else:
-            summary = self._summary(request, payload, serializer)
             cut.update(request.labels_cut)
-            cut.update(request.question_cut)
+            if kind != "request_start":
+                cut.update(request.question_cut)
+                summary = self._summary(request, payload, serializer)
 
+        elapsed = None
         if not kind.endswith("_start"):
             elapsed = round(perf_counter() - start_time, 6)
 
+        error = data = None
         if isinstance(payload, BaseException):
             error = serializer.error(payload)
         elif payload is not None:
@@ -330,7 +331,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             time=datetime.now(UTC),
             kind=kind,
             event_id=event_id,
-            event=name,
+            event=event_name,
             step=step,
             elapsed=elapsed,
             error=error,
