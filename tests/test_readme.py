@@ -30,7 +30,7 @@ def test_the_cost_in_the_readme_is_that_of_the_benchmark() -> None:
     ours = micros["ours, jsonl, a file a request"]
     (said,) = re.findall(r"costs ([\d.]+) ms of CPU", (TEMPLATE / "README.md").read_text("utf-8"))
 
-    assert float(said) == round(ours / 1000, 1)
+    assert 0.5 < 1000 * float(said) / ours < 2  # what a request costs depends on the machine, ratios do not
     for logger in ("`logging` and `json.dumps`", "structlog"):
         assert 0.8 < micros[f"the same records, {logger}"] / ours < 1.25
     assert micros["the same records, loguru, `serialize`"] / ours > 1.7
