@@ -6,24 +6,27 @@ OWN := hooks tests bench # the rest is Python only once it is baked
 LINTED := scratch/check
 WORKFLOWS := .github/workflows/ci.yml $(LINTED)/github/db-ally-file-handler/.github/workflows/ci.yml
 DEMO := scratch/db-ally-file-handler
+IN_DEMO := PYTHONPATH=src ../../$(BIN)/python
 
 .PHONY: demo picture test test-all test-destinations bench bench-before mutants check format clean
 
 demo: .venv/ready ## ask a real db-ally collection, and show what was recorded
 	@rm -rf $(DEMO)
 	@$(BIN)/cookiecutter --no-input --output-dir scratch . >/dev/null
-	@cd $(DEMO) && PYTHONPATH=src ../../$(BIN)/python examples/ask.py
-	@cd $(DEMO) && echo && PYTHONPATH=src ../../$(BIN)/python -m db_ally_file_handler
-	@cd $(DEMO) && echo && PYTHONPATH=src ../../$(BIN)/python -m db_ally_file_handler show -1
-	@cd $(DEMO) && set -- logs/* && echo && echo "The whole log of the first: cat $(DEMO)/$$1"
+	@cd $(DEMO) && $(IN_DEMO) examples/ask.py
+	@cd $(DEMO) && echo && $(IN_DEMO) -m db_ally_file_handler list
+	@cd $(DEMO) && echo && $(IN_DEMO) -m db_ally_file_handler show -1
+	@cd $(DEMO) && echo && echo "The same request as text:" && echo
+	@cd $(DEMO) && $(IN_DEMO) -m db_ally_file_handler show -1 --text | grep -v "^[0-9a-f]* |" # without long prompts
+	@echo && echo "All of it is in $(DEMO)"
 
 picture: .venv/ready ## draw the picture of both READMEs from what the example records
 	$(BIN)/python -m bench.picture
 
-test: .venv/ready check ## lint, types, and the tests that take under three minutes
+test: .venv/ready check ## lint, types, and the tests for each commit: under three minutes
 	$(BIN)/python -m pytest -n 2 -m "not matrix"
 
-test-all: .venv/ready check ## those, and the same with other answers, Pythons and places; all but the destinations
+test-all: .venv/ready check ## those, and combinations of answers, Pythons, dependencies, coverage
 	$(BIN)/python -m pytest -n 2
 
 test-destinations: .venv/destinations ## run the pages of docs/ against servers that the tests start
@@ -39,23 +42,24 @@ mutants: .venv/ready ## change the generated source in a thousand ways, and coun
 	@rm -rf scratch/mutants
 	@$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir scratch/mutants .
 	@cp tests/mutmut.cfg scratch/mutants/db-ally-file-handler/setup.cfg
-	@# mutmut calls a function through one of its own, which hides from these two who called them.
+	@# mutmut calls each function through one of its own. These look at their callers, and would see that one instead.
 	@cd scratch/mutants/db-ally-file-handler/src/db_ally_file_handler && sed -i -e '/def __del__/,/^$$/s/$$/  # pragma: no mutate/' \
-		-e '/^def unwinding_error/,/^def is_from/s/$$/  # pragma: no mutate/' contexts.py errors.py
+		-e '/^def id_of_ask_frame/,/^def has_left_ask/s/$$/  # pragma: no mutate/' \
+		-e '/^def error_that_drops/,/^def warn/s/$$/  # pragma: no mutate/' recorder.py failures.py
 	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut run
 	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut results
 
-check: .venv/ready ## lint and types
-	@rm -rf scratch/check
-	@set -e; for ci in github gitlab none; do \
-		$(BIN)/cookiecutter --no-input --accept-hooks no --output-dir $(LINTED)/$$ci . ci=$$ci; done
+check: .venv/ready ## lint, types, pipelines; prints how densely the package is written
+	@rm -rf $(LINTED)
+	@set -e; for ci in github gitlab; do \
+		$(BIN)/cookiecutter --no-input --output-dir $(LINTED)/$$ci . ci=$$ci >/dev/null; done
 	$(BIN)/ruff format --check $(OWN)
 	$(BIN)/ruff check $(OWN)
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci $(LINTED)/gitlab/db-ally-file-handler/.gitlab-ci.yml
 	$(BIN)/zizmor --quiet --offline --persona pedantic $(WORKFLOWS)
-	@$(BIN)/python -m bench.density $(LINTED)/github/db-ally-file-handler/src
+	$(BIN)/python -m bench.density $(LINTED)/github/db-ally-file-handler/src
 
 format: .venv/ready ## format the template's own Python
 	$(BIN)/ruff format $(OWN)

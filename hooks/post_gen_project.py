@@ -23,7 +23,7 @@ def check(question, check_answer):
     try:
         check_answer(ANSWERS[question])
     except ValueError as error:
-        sys.exit(f"This answer cannot work:\n  {question} {ANSWERS[question]!r} {error}")
+        sys.exit(f"This answer cannot work:\n  {question} {ANSWERS[question]!r}: {error}")
 
 
 def is_update():

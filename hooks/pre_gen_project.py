@@ -49,7 +49,7 @@ CLASSES = """
 """.split()
 
 DEVICE = r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?"  # names that Windows reserves
-TIME = "{started_at:([^{}%]|%[aAbBdfFGHIjmMpSuUVwWyYzZ])+}"  # with strftime codes that every system has
+TIME = "{started_at:([^{}%]|%[aAbBdfGHIjmMpSuUVwWyY])+}"  # with strftime codes that are the same on every system
 FIELD = TIME + r"|{(collection|request_id)(:\.[1-9][0-9]?)?}"
 
 
@@ -75,6 +75,14 @@ def is_free_class(answer):
 def is_for_logs_alone(answer):
     names = posixpath.normpath(answer).casefold().split("/")
     return names[0] not in IN_PROJECT and names[-1] not in ("", ".", "..", "~")
+
+
+def has_codes_in_fields(answer):
+    return "%" not in re.sub("{[^{}]*}", "", answer)
+
+
+def has_no_slash_in_a_time(answer):
+    return not re.search("{started_at:[^{}]*/", answer)
 
 
 def has_known_fields(answer):
@@ -108,7 +116,10 @@ def is_portable(name):
 
 
 TEXTS = ["project_name", "log_directory", "filename_pattern", "full_name"]
-MODULE_NAMES = ["project_slug", "package_name"]
+NAMES = ["project_slug", "package_name"]
+CLASS = ["handler_class"]
+DIRECTORY = ["log_directory"]
+PATTERN = ["filename_pattern"]
 PORTABLE = "must be a path that Windows also takes: no <>:|?*, no name like nul, no dot or space at the end of a name"
 RULES = [  # which answers, the check, the rule
     (TEXTS, is_printable, "must be one line of printable characters, without spaces around it"),
@@ -116,22 +127,20 @@ RULES = [  # which answers, the check, the rule
     (TEXTS, matches("([^{]|{(?![#%{]))*"), "must not contain { before another {, % or #"),
     (["project_slug"], matches("[a-z0-9]+(-[a-z0-9]+)*"), "must be lower-case words joined by dashes"),
     (["package_name"], matches("[a-z][a-z0-9_]*"), "must be a lower-case letter, then a-z, 0-9 and _"),
-    (["handler_class"], matches("[A-Z](?=.*[a-z])[A-Za-z0-9_]*"), "must be a name in CapWords: of A-Z, a-z, 0-9 and _"),
-    ([*MODULE_NAMES, "handler_class"], matches(".{,30}"), "must have at most 30 characters"),
-    (MODULE_NAMES, is_free_module, "must not be a name that Python, Windows, a dependency or the project uses"),
-    (["handler_class"], is_free_class, "must not be a name that Python or the project uses"),
-    (["log_directory", "filename_pattern"], matches(".{,75}"), "must have at most 75 characters"),
-    (["log_directory"], is_for_logs_alone, "must be a directory for logs alone, none that the project has"),
-    (["log_directory"], is_portable_directory, PORTABLE),
+    (CLASS, matches("[A-Z](?=.*[a-z])[A-Za-z0-9_]*"), "must be a name in CapWords: of A-Z, a-z, 0-9 and _"),
+    ([*NAMES, *CLASS], matches(".{,30}"), "must have at most 30 characters"),
+    (NAMES, is_free_module, "must not be a name that Python, Windows, a dependency or the project uses"),
+    (CLASS, is_free_class, "must not be a name that Python or the project uses"),
+    ([*DIRECTORY, *PATTERN], matches(".{,75}"), "must have at most 75 characters"),
+    (DIRECTORY, is_for_logs_alone, "must be a directory for logs alone, none that the project has"),
+    (DIRECTORY, is_portable_directory, PORTABLE),
     (["log_format"], matches("jsonl|text"), "must be jsonl or text"),
-    (
-        ["filename_pattern"],
-        has_known_fields,
-        "must have only the fields {collection}, {request_id:.8} and {started_at:%Y-%m-%d}",
-    ),
-    (["filename_pattern"], has_a_field, "must have a field, or all requests share one file"),
-    (["filename_pattern"], suits_the_format, "must not end with .json or .jsonl if log_format is text"),
-    (["filename_pattern"], is_portable_pattern, PORTABLE),
+    (PATTERN, has_codes_in_fields, "must have codes such as %Y in a field, as {started_at:%Y-%m-%d}"),
+    (PATTERN, has_no_slash_in_a_time, "must have no / in a time; write {started_at:%Y}/{started_at:%m}"),
+    (PATTERN, has_known_fields, "must have only {collection}, {request_id:.8}, {started_at:%Y-%m-%d}"),
+    (PATTERN, has_a_field, "must have a field, or all requests share one file"),
+    (PATTERN, suits_the_format, "must not end with .json or .jsonl if log_format is text"),
+    (PATTERN, is_portable_pattern, PORTABLE),
     (["open_source_license"], matches("MIT|Apache-2.0|BSD-3-Clause|Proprietary"), "must be a licence of the list"),
     (["ci"], matches("github|gitlab|none"), "must be github, gitlab or none"),
 ]

@@ -86,6 +86,10 @@ REFUSED = {
         *(
             "{started_at}",
             "{started_at:%x}",
+            "{started_at:%F}",
+            "{started_at:%-d}",
+            "{started_at:%Y/%m}",
+            "{request_id}-%",
             "{started_at:%H:%M}",
             "{started_at:%}",
             "{collection:.0}",
@@ -122,9 +126,9 @@ TAKEN = {
     ],
     "filename_pattern": [
         "{collection}",
-        "{started_at:%d/%m/%Y}.log",
+        "{started_at:%Y}/{started_at:%j}",
         "{started_at:%Y%m%dT%H%M%S.%fZ}",
-        "{request_id:.8}-%",
+        "{request_id:.8}",
     ],
     "full_name": [HOSTILE, "Łukasz O'Neil", "B. {x} Jr."],
 }
@@ -138,30 +142,37 @@ def rendered(path: Path, **answers: str) -> str:
     return str(create_env_with_context(context).from_string(path.read_text("utf-8")).render(**context))
 
 
+class Hook(dict[str, Any]):
+    """What `pre_gen_project.py` defines."""
+
+    def __repr__(self) -> str:
+        return "the hook"  # and not all of it, where a test fails
+
+
 @pytest.fixture(scope="module")
-def hook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def hook(tmp_path_factory: pytest.TempPathFactory) -> Hook:
     """Return what `pre_gen_project.py` defines."""
     path = tmp_path_factory.mktemp("hook") / "hook.py"
     names = {"project_slug": "audit-log", "package_name": "audit_log", "filename_pattern": "{collection}"}
     path.write_text(rendered(TEMPLATE / "hooks/pre_gen_project.py", **names), "utf-8")
-    return runpy.run_path(str(path))
+    return Hook(runpy.run_path(str(path)))
 
 
-def is_taken(hook: dict[str, Any], question: str, answer: str) -> bool:
+def is_taken(hook: Hook, question: str, answer: str) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(hook["ANSWERS"], question, answer)
         return question not in hook["find_problems"]()
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_each_rule_takes_what_can_work_and_refuses_the_rest(question: str, hook: dict[str, Any]) -> None:
+def test_each_rule_takes_what_can_work_and_refuses_the_rest(question: str, hook: Hook) -> None:
     example = hook["EXAMPLES"][question]
 
     assert [answer for answer in REFUSED[question] if is_taken(hook, question, answer)] == []
     assert [answer for answer in [*TAKEN.get(question, []), example] if not is_taken(hook, question, answer)] == []
 
 
-def test_every_question_has_an_example_and_every_rule_says_must(hook: dict[str, Any]) -> None:
+def test_every_question_has_an_example_and_every_rule_says_must(hook: Hook) -> None:
     asked = json.loads((TEMPLATE / "cookiecutter.json").read_text("utf-8"))
 
     assert list(hook["EXAMPLES"]) == QUESTIONS
@@ -199,7 +210,7 @@ PIECES = [
 
 @settings(max_examples=2000, deadline=None, database=None)
 @given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=6))
-def test_the_package_takes_every_path_that_the_hook_takes(pieces: list[str], hook: dict[str, Any]) -> None:
+def test_the_package_takes_every_path_that_the_hook_takes(pieces: list[str], hook: Hook) -> None:
     answer = "".join(pieces)
     filenames = runpy.run_path(str(PROJECT / "src/{{cookiecutter.package_name}}/filenames.py"))
 
@@ -210,7 +221,7 @@ def test_the_package_takes_every_path_that_the_hook_takes(pieces: list[str], hoo
         assert filenames["fill"](answer, datetime.now(UTC), "staff", "0" * 32)
 
 
-def test_no_package_hides_a_module_that_the_project_needs(hook: dict[str, Any], default_project: Path) -> None:
+def test_no_package_hides_a_module_that_the_project_needs(hook: Hook, default_project: Path) -> None:
     settings = tomllib.loads((default_project / "pyproject.toml").read_text("utf-8"))
     requirements = [
         *settings["project"]["dependencies"],
@@ -224,7 +235,7 @@ def test_no_package_hides_a_module_that_the_project_needs(hook: dict[str, Any], 
     assert {name for name in needed if is_taken(hook, "package_name", name)} == set()
 
 
-def test_no_class_hides_a_name_beside_it(hook: dict[str, Any], default_project: Path) -> None:
+def test_no_class_hides_a_name_beside_it(hook: Hook, default_project: Path) -> None:
     for module in default_project.rglob("*.py"):
         source = module.read_text("utf-8")
         if re.search("FileEventHandler(?! as Handler)", source):
@@ -233,7 +244,7 @@ def test_no_class_hides_a_name_beside_it(hook: dict[str, Any], default_project: 
             assert free == {"FileEventHandler"}, f"{module}: add these names to CLASSES in hooks/pre_gen_project.py"
 
 
-def test_logs_go_to_no_folder_or_file_of_the_project(hook: dict[str, Any], default_project: Path) -> None:
+def test_logs_go_to_no_folder_or_file_of_the_project(hook: Hook, default_project: Path) -> None:
     at_the_top = [path.name for path in default_project.iterdir()]
 
     assert [name for name in at_the_top if is_taken(hook, "log_directory", f"{name}/x")] == []
@@ -279,7 +290,8 @@ SETS: dict[str, tuple[dict[str, str], list[str]]] = {
     "a field of another program": ({"filename_pattern": "{user}.jsonl"}, ["filename_pattern"]),
     "a file outside": ({"filename_pattern": "../{collection}.jsonl"}, ["filename_pattern"]),
     "a time with colons": ({"filename_pattern": "{started_at:%H:%M}.jsonl"}, ["filename_pattern"]),
-    "slashes in a date": ({"filename_pattern": "{started_at:%d/%m/%Y}"}, []),
+    "slashes in a date": ({"filename_pattern": "{started_at:%d/%m/%Y}"}, ["filename_pattern"]),
+    "folders by date": ({"filename_pattern": "{started_at:%Y}/{started_at:%m}/{request_id}.jsonl"}, []),
     "text that is named JSON": ({"log_format": "text", "filename_pattern": "{collection}.jsonl"}, ["filename_pattern"]),
     "all at once": (
         {"project_name": " ", "project_slug": "-", "package_name": "1", "handler_class": "h", "full_name": '"'},
@@ -388,7 +400,7 @@ def test_an_answer_that_the_package_alone_refuses_leaves_no_project(
     with pytest.raises(FailedHookException):
         bake(tmp_path / "out", template)
 
-    assert "  log_directory 'logs' must be somewhere else\n" in capfd.readouterr().err
+    assert "  log_directory 'logs': must be somewhere else\n" in capfd.readouterr().err
     assert not (tmp_path / "out/db-ally-file-handler").exists()
 
 

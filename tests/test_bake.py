@@ -18,7 +18,7 @@ COMBINATIONS: dict[str, dict[str, str]] = {
     "folders": {
         "log_directory": "var/log/ask",
         "log_format": "text",
-        "filename_pattern": "{started_at:%Y/%m/%d}/{collection}-{request_id}.log",
+        "filename_pattern": "{started_at:%Y}/{started_at:%m}/{collection}-{request_id}.log",
     },
     "an absolute directory": {"log_directory": "/tmp/it's/żółć", "open_source_license": "Apache-2.0"},
     "longest": {
