@@ -1,38 +1,55 @@
-"""What `python -m` of the package shows."""
+"""Proves what `python -m` of the package does with its arguments, and with anything in its way.
+
+Delete this file together with `__main__.py`.
+"""
 
 import asyncio
+import contextlib
+import gc
 import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
-from unicodedata import east_asian_width
+from typing import Any
 
 import pytest
+from application import say
 from click.testing import CliRunner, Result
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestStart
 from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
-from files import ask
+from files import HEADLINE, ask, posix_only, start_python
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
-from {{ cookiecutter.package_name }}.__main__ import duration, main, size
-from {{ cookiecutter.package_name }}.blocks import recording
-from {{ cookiecutter.package_name }}.logfile import LogFile
+from {{ cookiecutter.package_name }} import LogFile, recording
+from {{ cookiecutter.package_name }}.__main__ import duration, main, moment, size
 
 MakeCollection = Callable[..., Collection]
-FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
+PACKAGE = Handler.__module__.split(".")[0]
+RUN = f"import runpy; sys.argv[0] = {PACKAGE!r}; runpy.run_module({PACKAGE!r}, run_name='__main__')"
+HINT = "put `recording()` around the `ask` to know the error"
 
 
 def run(*arguments: object, columns: int | None = 200, color: bool = False, **env: str) -> Result:
+    """Run the command in this process; an exception that it does not catch is raised here."""
     runner = CliRunner(env=env | {"COLUMNS": str(columns) if columns else None})
-    return runner.invoke(
-        main, [str(each) for each in arguments], color=color, catch_exceptions=False
-    )
+    texts = [str(argument) for argument in arguments]
+    return runner.invoke(main, texts, color=color, catch_exceptions=False)
+
+
+def run_module(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    """Run the command in a process of its own."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **options.pop("env", {})}
+    command = [sys.executable, "-m", PACKAGE, *map(str, arguments)]
+    options.setdefault("stdout", subprocess.PIPE)
+    return subprocess.run(command, stderr=subprocess.PIPE, env=env, **options)
 
 
 async def down(conversation: str) -> str:
@@ -40,41 +57,32 @@ async def down(conversation: str) -> str:
 
 
 async def fail(handler: Handler, make_collection: MakeCollection) -> None:
-    with pytest.raises(ViewExecutionError), recording(user="eve"):
+    with pytest.raises(ViewExecutionError), recording(user="eve", beta=True):
         await make_collection(handler, reply=down).ask("Who is slow?")
 
 
 @pytest.fixture
 async def three(log_dir: Path, make_collection: MakeCollection) -> AsyncIterator[Path]:
-    """Yield a directory with three requests: one that ended, one that failed, one that did neither."""
+    """Yield a directory with a request that ended, one that failed and one that is open."""
     handler = Handler(log_dir, "{started_at:%Y}/all", "jsonl")
-    with recording(user="ann", tier=1):
+    with recording(user="ann", tier=1, beta="true"):
         await ask(handler, collection="orders")
     await fail(handler, make_collection)
     tracker = EventTracker.initialize_with_handlers([handler])
-    await tracker.request_start(RequestStart("staff", "Open?"))
+    await tracker.request_start(RequestStart("staff", None)  # type: ignore[arg-type])
     async with tracker.track_event(LLMEvent("prompt", "Prompt")):
         yield log_dir
 
 
 async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> None:
     shown = run("list", three)
-    header, good, failed, why, unfinished = shown.output.splitlines()
 
-    assert header.split() == [
-        "started",
-        "id",
-        "collection",
-        "outcome",
-        "seconds",
-        "calls",
-        "tokens",
-        "question",
-    ]
+    header, good, failed, why, unfinished = shown.output.splitlines()
+    assert header.split()[:4] == ["started", "id", "collection", "outcome"]
     assert re.fullmatch(r"\d\d:\d\d:\d\d [0-9a-f]{8} orders +ok +\d\.\d{3} +1 +0 Who\?", good)
     assert re.search(r" staff +failed +\d\.\d{3} +\d +0 Who is slow\?$", failed)
-    assert why == r"  ConnectionError: the model \u001b[31mis down"
-    assert re.search(r" staff +unfinished +Open\?$", unfinished)
+    assert why == r"  filter decision: ConnectionError: the model \u001b[31mis down"
+    assert re.search(r" staff +unfinished$", unfinished)
     assert run(three).output == shown.output  # `list` need not be named
     assert shown.exit_code == 0
 
@@ -83,79 +91,105 @@ async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> No
     ("options", "questions"),
     [
         (["--failed"], ["Who is slow?"]),
-        (["--unfinished"], ["Open?"]),
-        (["--failed", "--unfinished"], ["Who is slow?", "Open?"]),
+        (["--unfinished"], [None]),
+        (["--failed", "--unfinished"], ["Who is slow?", None]),
         (["-c", "orders"], ["Who?"]),
         (["-q", "WHO"], ["Who?", "Who is slow?"]),
+        (["-q", "one"], []),
         (["--label", "user=eve"], ["Who is slow?"]),
         (["--label", "user=ann", "--label", "tier=1"], ["Who?"]),
-        (["--since", "1h"], ["Who?", "Who is slow?", "Open?"]),
+        (["--label", "beta=true"], ["Who?", "Who is slow?"]),
+        (["--label", "beta=True"], []),
+        (["--label", "gone=null"], []),
+        (["--label", "user=ann=b"], []),
+        (["--since", "1h"], ["Who?", "Who is slow?", None]),
         (["--since", "0s"], []),
         (["--slow", "2s"], []),
-        (["--slow", "0.0000001s"], ["Who?", "Who is slow?"]),
-        (["--label", "user=ann=b"], []),
-        (["--slow", "0s", "-n", "1"], ["Open?"]),
+        (["--slow", "0.001ms"], ["Who?", "Who is slow?"]),
+        (["-n", "1"], [None]),
     ],
 )
-async def test_list_takes_only_what_is_wanted(
-    options: list[str], questions: list[str], three: Path
+async def test_list_takes_only_what_is_asked_for(
+    options: list[str], questions: list[str | None], three: Path
 ) -> None:
-    rows = [json.loads(line) for line in run("list", three, *options, "--json").output.splitlines()]
+    shown = run("list", three, *options, "--json")
+    rows = []
+    if questions:
+        rows = [json.loads(line) for line in shown.output.splitlines()]
+
     assert [row["question"] for row in rows] == questions
     assert all(re.fullmatch(r"[-\d]+T[:.\d]+\+00:00", row["started"]) for row in rows)
 
 
+async def test_a_date_begins_at_midnight_of_this_place(three: Path) -> None:
+    today = datetime.now().date()
+    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+    assert moment(today.isoformat()) == midnight
+    assert len(run("list", three, "--since", today, "--json").output.splitlines()) == 3
+    tomorrow = today + timedelta(days=1)
+    assert "No request in" in run("list", three, "--since", tomorrow).output
+
+
 def test_units() -> None:
-    assert [duration(f"1{unit}") for unit in "smhdw"] == [1, 60, 3600, 24 * 3600, 7 * 24 * 3600]
-    assert [size(f"1.5{unit}") for unit in ("B", "kB", "MB", "GB", "TB")] == [
-        1.5,
-        1.5e3,
-        1.5e6,
-        1.5e9,
-        1.5e12,
+    units = ("ms", "s", "m", "h", "d", "w")
+
+    assert [duration(f"40{unit}") for unit in units] == [
+        0.04,
+        40,
+        40 * 60,
+        40 * 3600,
+        40 * 24 * 3600,
+        40 * 7 * 24 * 3600,
     ]
+    sizes = [size(f"1.5{unit}") for unit in ("B", "kB", "MB", "GB", "TB")]
+    assert sizes == [1.5, 1.5e3, 1.5e6, 1.5e9, 1.5e12]
+    assert moment("1h") == pytest.approx(time.time() - 3600, abs=60)
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_names_the_commands(option: str) -> None:
-    assert all(f"\n  {name} " in run(option).output for name in ("list", "show", "stats", "prune"))
+    shown = run(option).output
+
+    assert all(f"\n  {name} " in shown for name in ("list", "show", "stats", "prune"))
+
+
+UNITS = "must be a number and one of"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--slow", "2"], "'2': a number and one of s, m, h, d, w; for example 30d"),
-        (["list", "--since", "soon"], "'soon': a number and one of s, m, h, d, w; for example 30d"),
-        (
-            ["prune", "--max-bytes", "1 GB"],
-            "'1 GB': a number and one of B, kB, MB, GB, TB; for example 1GB",
-        ),
-        (["prune"], "say --older-than, --max-bytes or --gzip-after; for example --older-than 30d"),
-        (["list", "/no/such/path"], "'/no/such/path' does not exist"),
+        (["list", "--slow", "2"], f"'2' {UNITS} ms, s, m, h, d, w; for example 30d"),
+        (["list", "--since", "soon"], "'soon' must be a duration, such as 1h, or a date"),
+        (["prune", "--max-bytes", "1 GB"], f"'1 GB' {UNITS} B, kB, MB, GB, TB; for example 1GB"),
+        (["list", "--label", "user"], "'user' must be KEY=VALUE; for example user=ann"),
         (["list", "-n", "0"], "0 is not in the range x>=1"),
+        (["sho", "-1"], "No such command 'sho'. Did you mean 'show'?"),
+        (["stat"], "No such command 'stat'. Did you mean 'stats'?"),
+        (["nothing-like-it"], "No such command 'nothing-like-it'.\n"),
+        (["show", "--txt"], "No such option: --txt"),
+        (["show"], "Missing argument 'ID'"),
     ],
 )
-def test_what_is_wrong_is_said_with_an_example(arguments: list[str], message: str) -> None:
+def test_what_is_wrong_is_said_with_an_example(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{PACKAGE}.__main__.LogFile", lambda: LogFile(tmp_path))
     shown = run(*arguments)
+
     assert message in shown.output
     assert shown.exit_code == 2
 
 
-async def test_lines_are_cut_to_the_width_of_a_terminal_as_it_shows_them(log_dir: Path) -> None:
-    await ask(Handler(log_dir, "all"), collection="x" * 70, question="\n")
-    for question in ("日本" * 40, "👩" * 60, "e\u0301" * 100, "x" * 300, "short"):
-        await ask(Handler(log_dir, "all"), question=question)
-    for columns in (70, 80, 81, 120):
-        lines = run("list", log_dir, columns=columns).output.splitlines()
-        widths = [
-            sum(1 + (east_asian_width(char) in "WF") - (char == "\u0301") for char in line)
-            for line in lines
-        ]
-        assert max(widths) <= columns
-        assert min(widths[2:6]) >= columns - 1
-        assert [line[-1] for line in lines[2:6]] == ["…"] * 4
-        assert lines[6].endswith(" short")
-    assert ("x" * 300) in run("list", log_dir, columns=None).output
+@pytest.mark.parametrize("command", ["list", "show", "stats", "prune"])
+def test_a_path_that_is_missing_is_an_error(command: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing 日本"
+    arguments = {"show": ["-1"], "prune": ["--older-than", "1d"]}.get(command, [])
+    shown = run(command, *arguments, missing)
+
+    assert shown.output == f"Error: No such file or directory: {missing}\n"
+    assert shown.exit_code == 1
 
 
 async def test_colors_are_for_terminals_that_want_them(three: Path) -> None:
@@ -163,154 +197,302 @@ async def test_colors_are_for_terminals_that_want_them(three: Path) -> None:
         plain = run(*command, three).output
         assert "\x1b" not in plain
         assert run(*command, three, color=True, NO_COLOR="1").output == plain
-        assert re.sub(r"\x1b\[\d+m", "", run(*command, three, color=True).output) == plain
+        assert run(*command, three, color=True, TERM="dumb").output == plain
+        colored = run(*command, three, FORCE_COLOR="1").output
+        assert re.sub(r"\x1b\[\d+m", "", colored) == plain
+        assert run(*command, three, color=True).output == colored
     assert "\x1b[31m" in run("list", three, color=True).output
     assert "\x1b[33m" in run("list", three, color=True).output
 
 
-@FORMATS
-async def test_show_draws_events_on_one_time_line(log_format: str, log_dir: Path) -> None:
-    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all", log_format)])
-    await tracker.request_start(RequestStart("staff", "Who?"))
-    first, second = (tracker.track_event(LLMEvent("prompt", "Prompt")) for _ in range(2))
-    await first.__aenter__()
-    await asyncio.sleep(0.05)
-    await second.__aenter__()
-    await asyncio.sleep(0.05)
-    await first.__aexit__(None, None, None)
-    await asyncio.sleep(0.1)
-    await second.__aexit__(None, None, None)
-
-    one, two = (line for line in run("show", "-1", log_dir).output.splitlines() if "━" in line)
-    assert re.fullmatch(r"  1 LLMEvent   *━+ +\d+\.\d ms", one)
-    assert re.fullmatch(r"  2 LLMEvent   +━+ +\d+\.\d ms", two)
-    assert two.index("━") < one.rindex("━") < two.rindex("━")  # they overlap, and can be seen to
-    assert len(one) == len(two)
-
-
-@FORMATS
-async def test_show_tells_what_failed_and_why(
-    log_format: str, log_dir: Path, make_collection: MakeCollection
+async def test_show_tells_what_came_of_a_request(
+    log_dir: Path, make_collection: MakeCollection
 ) -> None:
-    await fail(Handler(log_dir, "all", log_format), make_collection)
-    shown = run("show", "-1", log_dir).output
+    handler = Handler(log_dir, "all", "jsonl")
+    with recording() as block:
+        await make_collection(handler).ask("Who?", return_natural_response=True)
+    await ask(handler, question="Another?")
 
-    assert re.match(r"[0-9a-f]{32}  failed  \d", shown)
-    assert "\n  Labels      user=eve\n  Question    Who is slow?\n" in shown
-    assert r"      ConnectionError: the model \u001b[31mis down" in shown
-    error = "ViewExecutionError: Error while executing view StaffView"
-    assert f"\n  Error       {error}\n              caused by Conn" in shown
-
-
-@FORMATS
-async def test_show_tells_what_came_of_it(
-    log_format: str, log_dir: Path, make_collection: MakeCollection
-) -> None:
-    await make_collection(Handler(log_dir, "all", log_format)).ask(
-        "Who?", return_natural_response=True
-    )
-    shown = run("show", "-1", log_dir).output
-
+    shown = run("show", str(block.request_id)[:8], log_dir).output
+    assert shown == run("show", "-2", log_dir).output
+    assert f"  File        {log_dir / 'all'}\n" in shown
     assert "\n  SQL         SELECT staff.name, staff.city \n              FROM staff \n" in shown
-    assert "\n  View        StaffView\n" in shown
-    assert (
-        "\n  Rows        name city\n              Ann  Kraków\n  Answer      Ann does.\n" in shown
-    )
+    table = "\n  Rows        name city\n              Ann  Kraków\n  Answer      Ann does.\n"
+    assert table in shown
     assert shown.count("━ ") == 4
     assert "SimilarityEvent" in shown
 
 
-async def test_show_says_what_has_no_end(three: Path) -> None:
-    shown = run("show", "-1", three).output
-    assert re.match(r"[0-9a-f]{32}  unfinished\n", shown)
-    assert re.search(r"  1 LLMEvent  +━+ +no end\n", shown)
+async def test_show_tells_what_failed_and_why(three: Path) -> None:
+    failed = run("show", "-2", three).output
+    unfinished = run("show", "-1", three).output
+
+    assert re.match(r"[0-9a-f]{32}  failed  \d", failed)
+    assert "  Labels      user=eve, beta=true\n  Question    Who is slow?\n" in failed
+    assert r"      ConnectionError: the model \u001b[31mis down" in failed
+    assert "  Failed step filter decision\n  Error       ViewExecutionError: " in failed
+    assert "\n              caused by ConnectionError: the model" in failed
+    assert re.match(r"[0-9a-f]{32}  unfinished\n", unfinished)
+    assert re.search(r"  1 LLMEvent  +━+ +no end\n", unfinished)
 
 
-@FORMATS
-async def test_one_request_comes_out_of_a_shared_file_as_text(
-    log_format: str, log_dir: Path
+async def test_list_tells_what_the_model_replied_if_nothing_could_be_done_with_it(
+    log_dir: Path, make_collection: MakeCollection
 ) -> None:
-    with recording() as made:
-        await ask(Handler(log_dir, "all", log_format), question="first")
-    await ask(Handler(log_dir, "all", log_format), question="second")
+    for iql in ("UNSUPPORTED QUERY", "lives_in(", ""):
+        collection = make_collection(Handler(log_dir, "all"), reply=say(iql=iql))
+        with pytest.raises(ViewExecutionError), recording():
+            await collection.ask("Who?")
 
-    shown = run("show", made.request_id, log_dir, "--text").output
-    assert run("show", (made.request_id or "")[:8], log_dir, "--text").output == shown
-    assert len(re.findall(r"(?m)^[0-9a-f]{8} \S+ \S+ (?:request|event)_", shown)) == 4
+    lines = [line for line in run("list", log_dir).output.splitlines() if line.startswith("  ")]
+    assert lines == [
+        "  after filters: UnsupportedQueryError",
+        "  the model replied: UNSUPPORTED QUERY",
+        "  after filters: IQLSyntaxError: Syntax error in: lives_in(",
+        "  the model replied: lives_in(",
+        "  after filters: IQLNoStatementError: Empty IQL",
+        "  the model replied: nothing",
+    ]
+
+
+async def test_a_failure_of_unknown_cause_says_what_is_known_and_what_to_do(
+    log_dir: Path, make_collection: MakeCollection
+) -> None:
+    with contextlib.suppress(ViewExecutionError):
+        await make_collection(Handler(log_dir, "all"), reply=down).ask("Who?")
+    await asyncio.sleep(0)
+    gc.collect()
+
+    listed = run("list", log_dir).output
+    assert r"  filter decision: ConnectionError: the model" in listed
+    assert f"\n< means at most: {HINT} and when it came\n" in listed
+    assert f"\n  Error       unknown: {HINT}\n" in run("show", "-1", log_dir).output
+
+
+async def test_one_request_comes_out_of_a_shared_file_as_text(log_dir: Path) -> None:
+    with recording() as block:
+        await ask(Handler(log_dir, "all", "jsonl"), question="first")
+    await ask(Handler(log_dir, "all", "jsonl"), question="second")
+
+    shown = run("show", block.request_id, log_dir, "--text").output
+    assert len(HEADLINE.findall(shown)) == 4
     assert "Question: first" in shown
     assert "second" not in shown
-    if log_format == "text":
-        assert shown in (log_dir / "all").read_text("utf-8")
-
-
-async def test_what_is_missing_or_broken_is_passed_over(log_dir: Path) -> None:
-    await ask(Handler(log_dir, "all", "jsonl"))
-    _, begin, _, end = (log_dir / "all").read_bytes().splitlines(True)
-    (log_dir / "all").write_bytes(begin.replace(b'"data"', b"data") + end)
-
-    assert re.match(
-        r"[0-9a-f]{32}  ok  0\.\d{3}\n  Started +\S+ \S+ \S+\n  File +\S+\n  Coll",
-        run("show", "-1", log_dir).output,
-    )
-    assert "data:{" in run("show", "-1", log_dir, "--text").output
 
 
 async def test_an_id_that_none_or_several_have_is_told(three: Path) -> None:
     for wanted, told in (
-        ("ffffffff", "no request ffffffff in"),
-        ("-4", "no request -4"),
-        ("", "begins several ids"),
+        ("ffffffff", "no request 'ffffffff' in"),
+        ("zzz", "no request 'zzz' in"),
+        ("-4", "no request '-4' in"),
+        ("", "3 requests begin with ''; type more:\n  "),
     ):
         shown = run("show", wanted, three)
         assert told in shown.output
         assert shown.exit_code == 1
 
 
-async def test_stats_count_and_measure(three: Path) -> None:
+async def test_stats_group_by_anything(three: Path) -> None:
     header, orders, staff = run("stats", three).output.splitlines()
+
     assert header == "collection requests failed unfinished   p50   p95 calls tokens"
     assert re.fullmatch(r"orders +1 +0 +0 +\d\.\d{3} +\d\.\d{3} +1 +0", orders)
     assert re.fullmatch(r"staff +2 +1 +1 +\d\.\d{3} +\d\.\d{3} +\d +0", staff)
-    for by, names in (("user", ["(none)", "ann", "eve"]), ("view", ["(none)", "StaffView"])):
-        assert [
-            line.split()[0] for line in run("stats", three, "--by", by).output.splitlines()
-        ] == [by, *names]
-    assert "is like that" in run("stats", three, "--since", "0s").output
+    for by, names in (
+        ("user", ["(none)", "ann", "eve"]),
+        ("view", ["(none)", "StaffView"]),
+        ("error", ["ConnectionError"]),
+    ):
+        lines = run("stats", three, "--by", by).output.splitlines()
+        assert [line.split()[0] for line in lines] == [by, *names]
 
 
-def test_nothing_recorded_yet_is_no_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.__main__.LogFile", lambda: LogFile(log_dir))
-    said = f"Nothing is recorded in {log_dir}: ask something with the handler, or name other files or directories.\n"
-    assert (run().output, run().exit_code) == (said, 0)
-    log_dir.mkdir()
-    assert (run().output, run().exit_code) == (said, 0)
+@pytest.mark.parametrize("command", [[], ["list"], ["stats"], ["show", "-1"]])
+def test_nothing_recorded_yet_is_no_error(
+    command: list[str], log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{PACKAGE}.__main__.LogFile", lambda: LogFile(log_dir))
+    told = (
+        f"Nothing is recorded in {log_dir} yet: ask something with the handler, or name other "
+        "files or directories.\n"
+    )
+
+    assert (run(*command).output, run(*command).exit_code) == (told, 0)
+    if command[:1] != ["show"]:
+        log_dir.mkdir()
+        assert (run(*command).output, run(*command).exit_code) == (told, 0)
+
+
+async def test_no_request_that_matches_is_told(three: Path) -> None:
+    for command in (["list", "-q", "nope"], ["stats", "--since", "0s"]):
+        assert run(*command, three).output == f"No request in {three} matches.\n"
+
+
+async def test_a_folder_that_holds_only_text_is_told(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all", "text"))
+
+    for command in ("list", "stats"):
+        shown = run(command, log_dir)
+        assert shown.output.startswith(f"{log_dir} holds records as text, which this command does")
+        assert 'log_format="jsonl"' in shown.output
+        assert shown.exit_code == 0
+
+
+EXPECTED_JSON = {"question": "Who? 👩 日本 \x85", "collection": "staff"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp437", "latin-1", "ascii"])
+async def test_json_is_json_in_any_encoding(encoding: str, log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all"), question=EXPECTED_JSON["question"])
+
+    done = run_module("list", "--json", log_dir, env={"PYTHONIOENCODING": encoding})
+    row = json.loads(done.stdout.decode(encoding))
+    assert row | EXPECTED_JSON == row
+    assert done.stderr == b""
+
+
+def test_it_starts_without_db_ally() -> None:
+    heavy = ("dbally", "litellm", "pandas", "sqlalchemy", "numpy")
+    code = f"import sys, {PACKAGE}.__main__; print({heavy!r}, *sys.modules)"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+
+    modules = done.stdout.partition(")")[2].split()
+    assert f"{PACKAGE}.reading.screens" in modules
+    assert not {name.partition(".")[0] for name in modules}.intersection(heavy)
 
 
 def test_it_runs_as_a_module(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    package = Handler.__module__.split(".")[0]
-    monkeypatch.setattr(sys, "argv", [package, "--help"])
-    monkeypatch.delitem(sys.modules, f"{package}.__main__")
+    monkeypatch.setattr(sys, "argv", [PACKAGE, "--help"])
+    monkeypatch.delitem(sys.modules, f"{PACKAGE}.__main__")
+
     with pytest.raises(SystemExit):
-        runpy.run_module(package, run_name="__main__")
-    assert capsys.readouterr().out.startswith(f"Usage: python -m {package} ")
+        runpy.run_module(PACKAGE, run_name="__main__")
+    assert capsys.readouterr().out.startswith(f"Usage: python -m {PACKAGE} ")
 
 
-def test_the_command_does_not_import_db_ally() -> None:
-    package = Handler.__module__.split(".")[0]
-    code = f"import sys, {package}.__main__; print('dbally' in sys.modules)"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-        ).stdout
-        == "False\n"
-    )
+@posix_only
+async def test_standard_output_that_is_closed_or_full_takes_one_line(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all"))
+
+    closed = run_module("list", log_dir, stdout=None, preexec_fn=lambda: os.close(1))
+    assert (closed.returncode, closed.stderr) == (0, b"")
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            done = run_module("list", log_dir, stdout=full)
+        assert done.stderr == b"Error: No space left on device: standard output\n"
+        assert done.returncode == 1
 
 
-def test_a_command_that_is_misspelt_is_no_path() -> None:
-    assert "No such command 'sho'" in run("sho").output
-    assert "Path '/no/such' does not exist" in run("/no/such").output
+@posix_only
+async def test_who_reads_only_the_first_line_is_told_of_no_error(log_dir: Path) -> None:
+    for _ in range(100):  # more than a pipe takes
+        await ask(Handler(log_dir, "all", "jsonl"), question="x" * 2_000)
+
+    with start_python(RUN, "list", "--json", "-n", "100", str(log_dir)) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("{")
+        process.stdout.close()
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+def make_nasty_directory(log_dir: Path) -> None:
+    """Put everything beside a good file that can be in a directory."""
+    nasty = log_dir / "nasty \x1b]0;x\x07 \u202e name"
+    nasty.mkdir(parents=True)
+    good = json.loads((log_dir / "all").read_bytes().splitlines()[0])
+    end = {**good, "kind": "request_end", "elapsed": 1.0, "data": {}}
+    deep = json.dumps(good).replace('"staff"', "[" * 100_000)
+    for levels in range(880, 1000, 7):  # about as deep as Python can go
+        rows = "[" * levels + "]" * levels
+        text = json.dumps(
+            {**end, "request_id": f"{levels:032x}", "data": {"result": {"results": 0}}}
+        )
+        with (nasty / "deep.jsonl").open("a", encoding="utf-8") as file:
+            file.write(text.replace('"results": 0', f'"results": {rows}') + "\n")
+    lines = [
+        json.dumps(good)[:50],
+        deep,
+        json.dumps({**good, "time": "2026-02-30T00:00:00Z"}),
+        json.dumps({**good, "labels": 5}),
+        json.dumps({**good, "request_id": "e" * 32, "process": "\x1b]0;x\x07\ud83d"}),
+        json.dumps({**end, "request_id": "d" * 32, "summary": {"rows": 10**300}}),
+        json.dumps({**good, "kind": "event_start", "event_id": [1]}),
+        json.dumps(
+            {**end, "request_id": "c" * 32, "data": {"result": {"results": [{}, {"a": 1}]}}}
+        ),
+        "\0" * 1000,
+    ]
+    (nasty / "torn.jsonl").write_text("\n".join(lines), "utf-8")
+    (nasty / "binary.jsonl").write_bytes(os.urandom(10_000))
+    (nasty / "no.gz").write_bytes(b"no gzip")
+    (nasty / "dangling").symlink_to("nowhere")
+    os.mkfifo(nasty / "pipe")
+
+
+@posix_only
+async def test_whatever_is_in_the_directory_each_command_shows_what_it_can(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all"), question="Good?")
+    make_nasty_directory(log_dir)
+    commands = [
+        ["list", "-n", "99"],
+        ["list", "-n", "99", "--json"],
+        ["list", "--failed"],
+        ["stats"],
+        ["stats", "--by", "error"],
+        ["show", "e" * 32],
+        ["show", "e" * 32, "--text"],
+        ["show", "c" * 32],
+        ["show", f"{880:032x}", "--text"],
+        ["show", "-1"],
+    ]
+
+    for arguments in commands:
+        done = run_module(*arguments, log_dir, stdin=subprocess.DEVNULL)
+        said = done.stderr.decode()
+        assert done.returncode == 0, said
+        assert "Traceback" not in said
+        assert b"\x1b" not in done.stdout + done.stderr
+        assert len(said.splitlines()) == len(set(said.splitlines())) <= 3, said
+        if arguments[0] == "list" and "--failed" not in arguments:
+            assert b"Good?" in done.stdout
+            assert "torn.jsonl: 3 damaged records are left out" in said
+            assert "no.gz: Not a gzipped file" in said
+
+
+TERMINAL = """
+import pty, select, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    import {package}.__main__ as command
+    command.PATIENCE = float(sys.argv[1])
+    command.main(["stats", sys.argv[2]], prog_name="x")
+shown = b""
+try:
+    while data := os.read(terminal, 1000):
+        shown += data
+except OSError:
+    pass
+os.waitpid(pid, 0)
+print(shown.decode())
+"""
+
+
+@posix_only
+@pytest.mark.parametrize(("patience", "is_shown"), [("0", True), ("60", False)])
+async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
+    patience: str, is_shown: bool, log_dir: Path
+) -> None:
+    for _ in range(3):
+        await ask(Handler(log_dir))
+
+    code = TERMINAL.replace("{package}", PACKAGE)
+    with start_python(code, patience, str(log_dir)) as process:
+        shown, errors = process.communicate()
+    assert ("Reading" in shown and "100%" in shown) is is_shown, shown + errors

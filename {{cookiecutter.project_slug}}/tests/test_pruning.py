@@ -1,45 +1,55 @@
-"""Old files go, or are compressed; nothing else does, and nothing is lost on the way."""
+"""Proves that `prune` removes old files of the log, and no other file.
 
+Delete this file together with `reading/pruning.py` and the command `prune`.
+"""
+
+import gzip
 import json
 import os
-import signal
+import re
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
-from click.testing import CliRunner
-from files import ask, logs, posix_only, run_python, start_python
+from click.testing import CliRunner, Result
+from files import ask, logs, posix_only
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+from {{ cookiecutter.package_name }} import LogFile
 from {{ cookiecutter.package_name }}.__main__ import main
-from {{ cookiecutter.package_name }}.logfile import LogFile
-from {{ cookiecutter.package_name }}.reading import find_files, pruning, requests
 from {{ cookiecutter.package_name }}.reading.pruning import prune
 
 HOUR = 3600.0
 DAY = 24 * HOUR
+ID = "0123456789abcdef" * 2
 
 
-def age(path: Path, seconds: float) -> Path:
-    """Let a file seem to be written so many seconds ago."""
-    os.utime(path, (time.time() - seconds,) * 2)
+def record(kind: str, days: float = 0) -> str:
+    """Return a record that was made so many days ago, as a line."""
+    moment = f"{datetime.now(UTC) - timedelta(days):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return json.dumps({"time": moment, "request_id": ID, "kind": kind, "elapsed": 1.0}) + "\n"
+
+
+def make_file(log_dir: Path, name: str, seconds: float, content: str | None = None) -> Path:
+    """Make a file that was written so many seconds ago; it holds a whole request."""
+    path = log_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        content = record("request_start") + record("request_end")
+    path.write_text(content, "utf-8")
+    set_age(path, seconds)
     return path
 
 
-async def make_file(log_dir: Path, name: str, seconds: float, question: str = "Who?") -> Path:
-    await ask(Handler(log_dir, name, "jsonl"), question=question)
-    return age(log_dir / name, seconds)
+def set_age(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds,) * 2)
 
 
-def done(log: LogFile, **limits: Any) -> list[str]:
-    return [f"{action} {Path(file.path).name}" for action, file in prune(log, **limits)]
-
-
-def questions(log_dir: Path) -> list[str]:
-    return sorted(str(request.question) for request in requests(log_dir))
+def removed(log: LogFile, **limits: Any) -> list[str]:
+    return [Path(file.path).name for file in prune(log, **limits)]
 
 
 @pytest.mark.parametrize(
@@ -66,9 +76,9 @@ def questions(log_dir: Path) -> list[str]:
             ["2026-01/staff.%d", "2026/01/staff.05"],
         ),
         (
-            "x-{started_at:%b %d}.log",
-            ["x-Jan 02.log"],
-            ["x-Jan.log", "Jan 02.log", "a/x-Jan 02.log"],
+            "x-{started_at:%b %d %%}.log",
+            ["x-Jan 02 %.log"],
+            ["x-Jan.log", "Jan 02.log", "a/x-Jan 02 %.log"],
         ),
         ("all.log", ["all.log"], ["allxlog", "all.log.bak"]),
     ],
@@ -77,214 +87,190 @@ def test_only_files_that_the_pattern_can_have_made_are_removed(
     pattern: str, own: list[str], foreign: list[str], log_dir: Path
 ) -> None:
     for name in [*own, *foreign]:
-        (log_dir / name).parent.mkdir(parents=True, exist_ok=True)
-        (log_dir / name).touch()
-        age(log_dir / name, DAY)
+        path = make_file(log_dir, name, DAY)
+        if name.endswith(".gz"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+            set_age(path, DAY)
 
-    list(prune(LogFile(log_dir, pattern), older_than=0, max_bytes=0, gzip_after=0))
+    list(prune(LogFile(log_dir, pattern), older_than=0, max_bytes=0))
     assert logs(log_dir) == sorted(foreign)
 
 
-async def test_the_oldest_go_first_until_no_more_bytes_are_left(log_dir: Path) -> None:
-    assert done(LogFile(log_dir, "{collection}"), max_bytes=0) == []  # nothing was recorded yet
-    for day in range(5):
-        await make_file(log_dir, f"{day}x", (9 - day) * DAY)
+ALL_CODES = [f"%{code}" for code in map(chr, range(33, 127)) if code not in "{}"]
+
+
+@pytest.mark.parametrize("code", [*ALL_CODES, "%-d", "%_d", "%0d", "%^a", "%Od", "%#m", "%"])
+async def test_files_of_any_code_of_a_time_are_found_or_the_pattern_is_refused(
+    code: str, log_dir: Path
+) -> None:
+    try:
+        handler = Handler(log_dir, "{started_at:x" + code + "x}.jsonl")
+    except ValueError as refusal:
+        assert "filename_pattern" in str(refusal)
+        return
+
+    await ask(handler)
+    (name,) = logs(log_dir)
+    set_age(log_dir / name, DAY)
+    assert removed(handler.sink, older_than=HOUR) == [Path(name).name]
+
+
+@pytest.mark.parametrize("code", ["%-d", "%_d", "%0d", "%^a", "%Od", "%D", "%x", "%s", "%Q", "%"])
+def test_a_code_that_differs_between_systems_is_refused(code: str, log_dir: Path) -> None:
+    with pytest.raises(ValueError, match="the codes of a time must be among %Y"):
+        LogFile(log_dir, "{started_at:x" + code + "}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "127.0.0.1 - - [02/Jan/2026] GET /\n",
+        '{"time": "2026-01-02T03:04:05Z", "level": "info"}\n' + record("request_start", 90),
+        "\0" * 100 + "\n" + record("request_start", 90),
+        record("request_end", 90).removesuffix("\n"),
+        "0123abcd 2026-01-02 03:04:05.006 request_start\n",
+    ],
+    ids=["empty", "nginx", "another JSON", "NUL", "no end", "text"],
+)
+def test_a_file_that_does_not_begin_with_a_record_stays(content: str, log_dir: Path) -> None:
+    make_file(log_dir, "nginx.log", 90 * DAY, content)
+    make_file(log_dir, "staff.log", 90 * DAY)
+
+    assert removed(LogFile(log_dir, "{collection}.log"), older_than=DAY) == ["staff.log"]
+    assert logs(log_dir) == ["nginx.log"]
+
+
+def test_a_record_that_was_blanked_out_is_no_first_line(log_dir: Path) -> None:
+    content = " " * 80 + "\n" + record("request_start") + record("request_end")
+    make_file(log_dir, "all", 90 * DAY, content)
+
+    assert removed(LogFile(log_dir, "all"), older_than=DAY) == ["all"]
+
+
+def test_the_oldest_go_first_until_no_more_bytes_are_left(log_dir: Path) -> None:
     log = LogFile(log_dir, "{collection}")
+    for day in range(5):
+        make_file(log_dir, f"{day}x", (9 - day) * DAY)
+    make_file(log_dir, "foreign", 99 * DAY, "x" * 10_000)
     size = sum((log_dir / f"{day}x").stat().st_size for day in (2, 3, 4))
 
-    assert done(log, max_bytes=size) == ["remove 0x", "remove 1x"]
-    assert done(log, max_bytes=size) == []
-    assert done(log, older_than=6.5 * DAY) == ["remove 2x"]
-    assert logs(log_dir) == ["3x", "4x"]
+    assert removed(log, max_bytes=size) == ["0x", "1x"]
+    assert removed(log, max_bytes=size) == []
+    assert removed(log, older_than=6.5 * DAY) == ["2x"]
+    assert logs(log_dir) == ["3x", "4x", "foreign"]
 
 
-async def test_what_may_still_be_written_to_stays(log_dir: Path) -> None:
-    await make_file(log_dir, "young", HOUR - 60)
-    await make_file(log_dir, "ended", 2 * HOUR)
-    for name, days in (("open", 6.9), ("killed", 7.1)):
-        await make_file(log_dir, name, 0)
-        row = json.loads((log_dir / name).read_text("utf-8").split("\n")[0])
-        row["time"] = f"{datetime.now(UTC) - timedelta(days):%Y-%m-%dT%H:%M:%S.%fZ}"
-        (log_dir / name).write_text(json.dumps(row) + "\n", "utf-8")
-        age(log_dir / name, 2 * HOUR)
+def test_what_may_still_be_written_to_stays(log_dir: Path) -> None:
+    make_file(log_dir, "young", HOUR - 60)
+    make_file(log_dir, "ended", 2 * HOUR)
+    make_file(log_dir, "open", 2 * HOUR, record("request_start", 6.9))
+    make_file(log_dir, "killed", 2 * HOUR, record("request_start", 7.1))
 
-    said = done(LogFile(log_dir, "{collection}"), older_than=0)
-    assert sorted(said) == ["remove ended", "remove killed"]
+    said = removed(LogFile(log_dir, "{collection}"), older_than=0, max_bytes=0)
+    assert sorted(said) == ["ended", "killed"]
     assert logs(log_dir) == ["open", "young"]
 
 
-async def test_a_dry_run_only_says_what_would_be_done(log_dir: Path) -> None:
-    await make_file(log_dir, "old", 9 * DAY)
-    await make_file(log_dir, "older", 99 * DAY)
+def test_what_is_written_to_while_prune_runs_stays(log_dir: Path) -> None:
+    for number in range(3):
+        make_file(log_dir, f"{number}x", (9 - number) * DAY)
+
+    for file in prune(LogFile(log_dir, "{collection}"), older_than=DAY):
+        if file.path.endswith("0x"):
+            make_file(log_dir, "1x", 0)
+    assert logs(log_dir) == ["1x"]
+
+
+def test_what_another_run_has_removed_is_no_error(log_dir: Path) -> None:
+    for number in range(3):
+        make_file(log_dir, f"{number}x", (9 - number) * DAY)
     log = LogFile(log_dir, "{collection}")
 
-    said = [*prune(log, older_than=30 * DAY, gzip_after=DAY, dry_run=True)]
-    assert [action for action, _ in said] == ["remove", "compress"]
-    assert logs(log_dir) == ["old", "older"]
-    assert done(log, older_than=30 * DAY, gzip_after=DAY) == ["remove older", "compress old"]
-    assert logs(log_dir) == ["old.gz"]
-
-
-async def test_what_is_compressed_is_read_as_before(log_dir: Path) -> None:
-    log = LogFile(log_dir, "{collection}")
-    for question in (
-        "first",
-        "second",
-        "third",
-    ):  # into a file that was compressed before, each time
-        await make_file(log_dir, "all", 2 * DAY, question)
-        assert done(log, gzip_after=DAY) == ["compress all"]
-    assert logs(log_dir) == ["all.gz"]
-    assert questions(log_dir) == ["first", "second", "third"]
-    assert (log_dir / "all.gz").stat().st_mtime == pytest.approx(time.time() - 2 * DAY, abs=60)
-    assert (log_dir / "all.gz").stat().st_mode & 0o077 == 0 or os.name != "posix"
-    assert done(log, gzip_after=DAY) == []
-
-
-async def test_what_comes_while_a_file_is_compressed_or_removed_stays(
-    log_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_aside, late = pruning._set_aside, (await make_file(log_dir, "all", 0, "late")).read_bytes()
-
-    def append(path: str) -> int:
-        with open(path, "ab") as file:
-            return file.write(late)
-
-    for limits in ({"gzip_after": DAY}, {"older_than": DAY}):
-        for name in logs(log_dir):
-            (log_dir / name).unlink()
-        await make_file(log_dir, "all", 2 * DAY, "early")
-        monkeypatch.setattr(
-            pruning, "_set_aside", lambda path: (append(path), set_aside(path), append(path))[1]
-        )
-        done(LogFile(log_dir, "{collection}"), **limits)
-        assert questions(log_dir) == ["early", "late", "late"]
-        assert (log_dir / "all").read_bytes() == late
-
-
-async def test_what_a_killed_run_has_set_aside_goes_first(log_dir: Path) -> None:
-    await make_file(log_dir, "all", 2 * HOUR, "second")
-    aside = await make_file(log_dir, "all.aside", 0, "first")
-    whole = aside.read_bytes()
-    aside.write_bytes(whole.splitlines(True)[0])
-    age(aside, 3 * HOUR)
-    assert done(LogFile(log_dir, "all"), older_than=0) == []  # its request may still run
-    aside.write_bytes(whole)
-    age(aside, 3 * HOUR)
-    assert done(LogFile(log_dir, "all"), gzip_after=0) == ["compress all.aside", "compress all"]
-    assert questions(log_dir) == ["first", "second"]
+    first = prune(log, max_bytes=200)
+    next(first)
+    assert removed(log, max_bytes=200) == ["1x", "2x"]
+    assert len(list(first)) == 2
+    assert logs(log_dir) == []
 
 
 @posix_only
-@pytest.mark.parametrize("call", ["replace", "unlink", "utime", "fsync"])
-@pytest.mark.parametrize("number", [1, 2])
-async def test_a_kill_at_any_point_loses_nothing(call: str, number: int, log_dir: Path) -> None:
-    for name, question in (("a", "first"), ("b", "second")):
-        await make_file(log_dir, name, 2 * DAY, question)
-    code = """
-import itertools, signal
-from {package}.reading.pruning import prune
-count, call = itertools.count(1), getattr(os, sys.argv[2])
-def killed(*args, **options):
-    if next(count) == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return call(*args, **options)
-setattr(os, sys.argv[2], killed)
-list(prune(LogFile(sys.argv[1], "{collection}"), gzip_after=86400))
-"""
-    process = run_python(
-        code.replace("{package}", pruning.__name__.split(".")[0]), str(log_dir), call, str(number)
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr
-
-    assert questions(log_dir) == ["first", "second"]
-    done(LogFile(log_dir, "{collection}"), gzip_after=DAY)
-    assert questions(log_dir) == ["first", "second"]
-    for path in log_dir.glob("*.part"):
-        age(path, DAY)
-    done(LogFile(log_dir, "{collection}"), gzip_after=DAY)
-    assert logs(log_dir) == ["a.gz", "b.gz"]
-    assert questions(log_dir) == ["first", "second"]
-
-
-async def test_what_another_run_has_done_already_is_no_error(
-    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_may_not_be_removed_is_told(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await make_file(log_dir, "all", 2 * DAY)
-    log, found = LogFile(log_dir, "{collection}"), find_files(log_dir)
-    assert done(log, older_than=DAY) == ["remove all"]
-    monkeypatch.setattr(pruning, "find_files", lambda _: found)
-    assert done(log, older_than=DAY) == ["remove all"]
+    path = make_file(log_dir, "all", 9 * DAY)
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    assert removed(LogFile(log_dir, "all"), older_than=DAY) == []
+    assert caplog.messages == [f"{path}: Permission denied"]
 
 
-SERVICE = """
-async def serve():
-    handler = Handler(sys.argv[1], "{collection}.jsonl", "jsonl")
-    for number in range(300):
-        await ask(handler, collection=f"c{number % 7}", question=f"{sys.argv[2]}-{number}")
-    print(handler.lost_records)
-
-asyncio.run(serve())
-"""
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["prune", *map(str, arguments)], catch_exceptions=False)
 
 
-def test_beside_a_service_at_work_nothing_is_lost(
-    log_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pruning, "_YOUNGEST", 0.0)  # as if each file had not been touched for long
-    workers = [start_python(SERVICE, str(log_dir), str(number)) for number in range(2)]
-    compressed = 0
-    while any(worker.poll() is None for worker in workers):
-        compressed += (
-            len(done(LogFile(log_dir, "{collection}.jsonl"), gzip_after=0))
-            if log_dir.exists()
-            else 0
-        )
-    assert [worker.communicate()[0] for worker in workers] == ["0\n", "0\n"]
-
-    assert compressed
-    assert questions(log_dir) == sorted(
-        f"{worker}-{number}" for worker in range(2) for number in range(300)
-    )
+def lines_of(verb: str, paths: Iterable[Path]) -> list[str]:
+    sizes = {path: path.stat().st_size for path in paths}
+    lines = [f"{verb} {path}, {size:,} bytes" for path, size in sizes.items()]
+    return [*lines, f"{verb} {len(sizes)} files, {sum(sizes.values()):,} bytes"]
 
 
-def run(*arguments: object) -> list[str]:
-    shown = CliRunner().invoke(main, ["prune", *map(str, arguments)], catch_exceptions=False)
-    return shown.output.splitlines()
+async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -> None:
+    handler = Handler(log_dir)  # the pattern of the project
+    for days in (90, 60):
+        await ask(handler)
+        for name in logs(log_dir):
+            if (log_dir / name).stat().st_mtime > time.time() - DAY:
+                set_age(log_dir / name, days * DAY)
+    paths = sorted(log_dir.iterdir(), key=lambda path: path.stat().st_mtime)
+    would = lines_of("would remove", paths)
+    did = lines_of("removed", paths)
 
-
-async def test_prune_says_what_it_does(log_dir: Path) -> None:
-    for _ in range(2):
-        await ask(Handler(log_dir))  # the pattern of the project
-    for name in logs(log_dir):
-        os.utime(log_dir / name, (1, 1))
-    removed = {
-        f"remove {log_dir / name} of {(log_dir / name).stat().st_size:,} bytes"
-        for name in logs(log_dir)
-    }
-    assert set(run(log_dir, "--older-than", "30d", "--dry-run")) == {
-        f"would {line}" for line in removed
-    }
-    assert set(run(log_dir, "--older-than", "30d")) == removed
+    assert run(log_dir, "--older-than", "30d", "--dry-run").output.splitlines() == would
+    assert run(log_dir, "--max-bytes", "0B", "--dry-run").output.splitlines() == would
+    assert run(log_dir, "--older-than", "30d").output.splitlines() == did
     assert logs(log_dir) == []
-    assert run(log_dir, "--older-than", "30d") == []
+    assert run(log_dir, "--older-than", "30d").output == ""
+    nothing = run(log_dir, "--older-than", "30d", "--dry-run")
+    assert nothing.output == "would remove 0 files, 0 bytes\n"
 
 
-async def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
-    await make_file(log_dir, "a b", 90 * DAY)
-    assert run(log_dir, "--older-than", "30d") == []
-    (removed,) = run(log_dir, "--older-than", "30d", "--pattern", "a b")
-    assert removed.startswith(f"remove {log_dir / 'a b'} of ")
-    assert (
-        "filename_pattern '../x': each part"
-        in run(log_dir, "--older-than", "30d", "--pattern", "../x")[-1]
-    )
+def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
+    make_file(log_dir, "a b", 90 * DAY)
+
+    assert run(log_dir, "--older-than", "30d").output == ""
+    shown = run(log_dir, "--older-than", "30d", "--pattern", "a b")
+    assert re.match(f"removed {log_dir / 'a b'}, ", shown.output)
+    refused = run(log_dir, "--older-than", "30d", "--pattern", "../x")
+    assert (refused.exit_code, "filename_pattern '../x'" in refused.output) == (2, True)
+    without_limit = run(log_dir)
+    assert without_limit.exit_code == 2
+    assert "say --older-than or --max-bytes; for example --older-than 30d" in without_limit.output
 
 
-def test_files_of_another_user_are_an_error(log_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_works_without_standard_output(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_file(log_dir, "all", 90 * DAY)
+    arguments = ["prune", str(log_dir), "--pattern", "all", "--older-than", "30d"]
+    monkeypatch.setattr("sys.stdout", None)
+
+    main(arguments, standalone_mode=False)
+    assert logs(log_dir) == []
+
+
+def test_a_directory_that_may_not_be_read_is_an_error(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log_dir.mkdir()
-    monkeypatch.setattr(
-        os, "listdir", Mock(side_effect=PermissionError(13, "Permission denied", str(log_dir)))
-    )
-    (said,) = run(log_dir, "--older-than", "30d")
-    assert said == f"Error: [Errno 13] Permission denied: {str(log_dir)!r}"
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    shown = run(log_dir, "--older-than", "30d")
+    assert shown.output == f"Error: Permission denied: {log_dir}\n"
+    assert shown.exit_code == 1

@@ -1,32 +1,34 @@
-"""What the command shows, character by character."""
+"""Proves what the command shows, character by character.
 
-import json
+Delete this file together with `reading/screens.py`. Change it when you change a screen.
+"""
+
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unicodedata import east_asian_width
 
 import pytest
-from click import style
-from files import ask, posix_only, start_python
+from click import style, unstyle
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }}.reading import Request
-from {{ cookiecutter.package_name }}.reading.parsing import LogRecord, parse_line
+from {{ cookiecutter.package_name }}.reading.causes import explain, explaining_error
 from {{ cookiecutter.package_name }}.reading.screens import list_lines, show_lines, stats_lines
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-CAUSE = {"type": "LLMStatusError", "message": "Rate\nlimit"}
-ERROR = {
-    "type": "ViewExecutionError",
-    "message": "view",
-    "causes": [CAUSE, {"type": "OSError", "message": ""}],
-}
+
+
+def error(*errors: tuple[str, str]) -> dict[str, Any]:
+    """Return an error as a record has it, given types and messages, the outermost first."""
+    chain = [{"type": name, "message": message} for name, message in errors]
+    return {**chain[0], "causes": chain[1:]}
+
+
+ERROR = error(("ViewExecutionError", "view"), ("RateLimitError", "Too\nmany"), ("OSError", ""))
 OK = Request(
     request_id="0" * 32,
     started=STARTED,
@@ -34,16 +36,23 @@ OK = Request(
     elapsed=4.0,
     collection="staff",
     question="Who?",
-    labels={"user": "ann", "tier": 1},
+    labels={"user": "ann", "beta": True},
     process="host:1",
     view="StaffView",
+    iql=None,
     sql="SELECT\n1",
+    answer="Ann.",
     rows=[],
     row_count=0,
-    answer="Ann.",
+    error=None,
+    failed_step=None,
     calls=2,
+    failed_calls=0,
+    prompt_tokens=20,
+    completion_tokens=10,
     total_tokens=30,
-    path="all.log",
+    path="all.jsonl",
+    offset=0,
     written=0.0,
 )
 FAILED = replace(
@@ -51,15 +60,22 @@ FAILED = replace(
     request_id="1" * 32,
     outcome="failed",
     error=ERROR,
+    failed_step="filters",
     failed_calls=1,
-    view=None,
     sql=None,
     answer=None,
 )
-LATE = replace(FAILED, request_id="2" * 32, error=None, calls=None, total_tokens=None)
+UNKNOWN = replace(FAILED, request_id="2" * 32, error=None, calls=None, total_tokens=None)
 OPEN = replace(
-    LATE, request_id="3" * 32, outcome="unfinished", elapsed=None, labels=None, question=None
+    UNKNOWN,
+    request_id="3" * 32,
+    outcome="unfinished",
+    elapsed=None,
+    failed_step=None,
+    labels={},
+    question=None,
 )
+HEADER = "started     id       collection outcome    seconds calls tokens question"
 
 
 @pytest.fixture(autouse=True)
@@ -75,162 +91,262 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def shown(lines: Iterable[str]) -> list[str]:
-    """Return single lines, without the end of a style where none has begun."""
-    every = [line for part in lines for line in part.split("\n")]
-    every = [
-        re.sub(r"^\x1b\[2m(  .{12})\x1b\[0m", r"\1", line) for line in every
-    ]  # labels of `show`
-    return [
-        line if "\x1b[3" in line or "\x1b[2m" in line else line.removesuffix("\x1b[0m")
-        for line in every
-    ]
+    """Return single lines without styles."""
+    return [unstyle(line) for part in lines for line in part.split("\n")]
 
 
-def record(seconds: float, kind: str, event_id: int, event: str, **more: Any) -> LogRecord:
-    moment = f"{STARTED + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}"
-    row = {
-        "time": moment,
-        "request_id": "0" * 32,
-        "kind": kind,
-        "event_id": event_id,
-        "event": event,
-        **more,
-    }
-    found = parse_line(json.dumps(row) + "\n")
-    assert found
-    return found
+def width(line: str) -> int:
+    """Return how many columns a line without combining characters takes."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in line)
 
 
-def test_list() -> None:
-    today = replace(
-        OK, started=datetime.now(UTC).replace(hour=0, minute=0, second=7), question="日" * 40
-    )
-    assert shown(list_lines([OK, FAILED, LATE, OPEN, today])) == [
-        style("started     id       collection outcome    seconds calls tokens question", dim=True),
-        "01-02 03:04 00000000 staff      ok           4.000     2     30 Who?",
-        style("01-02 03:04 11111111 staff      failed       4.000     2     30 Who?", fg="red"),
-        style("  LLMStatusError: Rate limit", fg="red"),
-        style("01-02 03:04 22222222 staff      failed      <4.000              Who?", fg="red"),
+def event(seconds: float, number: int, name: str, **more: Any) -> dict[str, Any]:
+    kind = "event_end" if "elapsed" in more else "event_start"
+    started = STARTED + timedelta(seconds=seconds)
+    return {"started": started, "kind": kind, "event_id": number, "event": name, **more}
+
+
+def test_list_has_a_line_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    today = replace(OK, started=datetime.now(UTC).replace(hour=0, minute=0, second=7))
+
+    assert list(list_lines([OK, OPEN, today], explain)) == [
+        style(HEADER, dim=True),
+        style("01-02 03:04 00000000 staff      ok           4.000     2     30 Who?"),
         style("01-02 03:04 33333333 staff      unfinished", fg="yellow"),
-        "00:00:07    00000000 staff      ok           4.000     2     30 日日日日日日日…",
+        style("00:00:07    00000000 staff      ok           4.000     2     30 Who?"),
     ]
-    around = {**ERROR, "causes": [{"type": "Text2SQLError", "message": "SQL"}]}
-    for error, told in (
-        (around, "Text2SQLError: SQL"),
-        ({**ERROR, "causes": []}, "ViewExecutionError: view"),
-    ):
-        assert shown(list_lines([replace(FAILED, error=error)]))[2:] == [
-            style(f"  {told}", fg="red")
-        ]
 
 
-def test_a_line_is_cut_where_there_is_no_room_for_it() -> None:
-    for size, question in ((19, "x" * 19), (20, "x" * 18 + "…")):
-        assert shown(list_lines([replace(OK, question="x" * size)]))[1].endswith(
-            f"     30 {question}"
-        )
-
-
-def test_show() -> None:
-    records = [
-        record(0, "event_start", 1, "LLMEvent", step="filters"),
-        record(1, "event_start", 2, "FallbackEvent"),
-        record(2, "event_start", 3, "LLMEvent"),
-        record(2.004, "event_failed", 3, "LLMEvent", elapsed=0.004, error=ERROR),
-        record(3, "event_end", 2, "FallbackEvent", elapsed=2),
-        record(3, "event_end", 1, "LLMEvent", step="filters", elapsed=3),
-        record(3.5, "event_start", 4, "CacheEvent"),
-        record(4, "event_start", 5, "CacheEvent"),
+def test_list_says_below_a_failed_request_why_it_failed() -> None:
+    assert list(list_lines([FAILED], explain))[1:] == [
+        style("01-02 03:04 11111111 staff      failed    4.000     2 Who?", fg="red"),
+        style("  filters: RateLimitError: Too many", fg="red"),
     ]
-    assert shown(show_lines(OK, records)) == [
+
+
+def test_list_says_what_to_do_to_know_an_error() -> None:
+    assert shown(list_lines([UNKNOWN], explain))[1:] == [
+        "01-02 03:04 22222222 staff      failed   <4.000       Who?",
+        "  filters: unknown",
+        "< means at most: put `recording()` around the `ask` to know the error and when ",
+        "it came",
+    ]
+
+
+def test_a_long_reason_takes_three_lines_at_most() -> None:
+    message = "日本語 " * 5 + "word " * 100
+    lines = shown(list_lines([FAILED], lambda request: [f"filters: {message}"]))[2:]
+
+    assert len(lines) == 3
+    assert all(line.startswith("  ") and width(line) <= 80 for line in lines)
+    assert lines[2].endswith("…")
+
+
+@pytest.mark.parametrize("columns", [30, 50, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("text", ["日本", "👩", "x"])
+def test_a_question_has_room_on_any_terminal(
+    columns: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long_name = replace(OPEN, collection="a collection with a long name", question=text * 300)
+
+    header, line, *_ = shown(list_lines([long_name, OK], explain))
+    room = columns - header.index("question")
+    if columns >= 50:
+        assert room >= 24
+    assert columns - 1 <= width(line) <= columns
+    assert line.endswith("…")
+
+
+def test_a_pipe_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    long = replace(FAILED, question="x" * 1000)
+
+    lines = shown(list_lines([long], lambda request: ["y" * 1000]))
+    assert lines[1].endswith("x" * 1000)
+    assert lines[2] == "  " + "y" * 1000
+
+
+def test_nothing_from_a_record_can_move_the_cursor_or_forge_a_line() -> None:
+    nasty = "a\x1b]0;x\x07\u202e\nb\ud83d"
+    rows = [{nasty: nasty}, {nasty: [nasty]}]
+    request = replace(
+        FAILED,
+        question=nasty,
+        collection=nasty,
+        process=nasty,
+        view=nasty,
+        sql=nasty,
+        answer=nasty,
+        labels={nasty: nasty},
+        failed_step=nasty,
+        rows=rows,
+        row_count=2,
+        path=nasty,
+        error=error((nasty, nasty), (nasty, nasty)),
+    )
+    events = [event(0, 1, nasty, elapsed=1.0, error=request.error)]
+    screens = [
+        *list_lines([request], explain),
+        *show_lines(request, events),
+        *stats_lines("collection", [request]),
+        *stats_lines("error", [request]),
+        *stats_lines(nasty, [request]),
+    ]
+
+    text = "\n".join(shown(screens))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "\ud83d" not in text
+    assert not [line for line in text.split("\n") if line.startswith("b")]
+
+
+CHAINS = [
+    ([("ViewExecutionError", "v"), ("RateLimitError", "429"), ("OpenAIError", "429")], 1),
+    ([("Text2SQLError", "failed"), ("OperationalError", "no such table")], 1),
+    ([("PromptTemplateError", "format"), ("LLMStatusError", "429"), ("RateLimitError", "429")], 2),
+    ([("HTTPException", "502"), ("ViewExecutionError", "v"), ("IQLSyntaxError", "Sure!")], 2),
+    ([("AskFailed", "x"), ("HTTPException", "502"), ("ViewExecutionError", "v"), ("E", "m")], 3),
+    ([("AskFailed", "sorry"), ("UnsupportedQueryError", "")], 1),
+    ([("ExceptionGroup", "1 sub-exception"), ("KeyError", "'sql'")], 1),
+    ([("LLMConnectionError", "Connection error."), ("Timeout", "timed out")], 1),
+    ([("LLMStatusError", "E - Connection error."), ("X", "Connection error."), ("Y", "dns")], 2),
+    ([("TimeoutError", ""), ("CancelledError", "")], 0),
+    ([("ViewExecutionError", "v"), ("LLMStatusError", "500")], 1),
+    ([("KeyError", "'a'")], 0),
+]
+
+
+@pytest.mark.parametrize(("chain", "index"), CHAINS, ids=[str(chain) for chain, _ in CHAINS])
+def test_the_error_that_explains_a_failure_is_behind_those_that_only_wrap_it(
+    chain: list[tuple[str, str]], index: int
+) -> None:
+    found = explaining_error(error(*chain))
+
+    assert (found["type"], found["message"]) == chain[index]
+
+
+def test_show_draws_events_on_one_time_line() -> None:
+    events = [
+        event(0, 1, "LLMEvent", step="filters", elapsed=3),
+        event(1, 2, "FallbackEvent", elapsed=2),
+        event(2, 3, "LLMEvent", elapsed=0.004, error=ERROR),
+        event(3.5, 4, "CacheEvent"),
+        event(4, 5, "CacheEvent"),
+    ]
+
+    lines = list(show_lines(OK, events))
+    assert shown(lines) == [
         "0" * 32 + "  ok  4.000",
         "  Started     2026-01-02 03:04:05 +0000",
         "  Process     host:1",
-        "  File        all.log",
+        "  File        all.jsonl",
         "  Collection  staff",
-        "  Labels      user=ann, tier=1",
+        "  View        StaffView",
+        "  Labels      user=ann, beta=true",
         "  Question    Who?",
         "",
-        f"  1 filters                {style('━' * 30 + ' ' * 10, fg='cyan')}    3.000 s",
-        f"  2 FallbackEvent          {style(' ' * 10 + '━' * 20 + ' ' * 10, fg='cyan')}    2.000 s",
-        f"  3 LLMEvent               {style(' ' * 20 + '━' + ' ' * 19, fg='red')}     4.0 ms",
-        *(
-            style(f"      {line}", fg="red")
-            for line in ("ViewExecutionError: view", "LLMStatusError: Rate limit", "OSError")
-        ),
-        f"  4 CacheEvent             {style(' ' * 35 + '━' * 5, fg='yellow')}     no end",
-        f"  5 CacheEvent             {style(' ' * 39 + '━', fg='yellow')}     no end",
+        f"  1 filters                {'━' * 32 + ' ' * 10}    3.000 s",
+        f"  2 FallbackEvent          {' ' * 10 + '━' * 21 + ' ' * 11}    2.000 s",
+        f"  3 LLMEvent               {' ' * 21 + '━' + ' ' * 20}     4.0 ms",
+        "      ViewExecutionError: view",
+        "      RateLimitError: Too many",
+        "      OSError",
+        f"  4 CacheEvent             {' ' * 36 + '━' * 6}     no end",
+        f"  5 CacheEvent             {' ' * 41 + '━'}     no end",
         "",
         "  Model       2 calls, 0 failed, 30 tokens",
-        "  View        StaffView",
-        *("  SQL         SELECT", "              1"),
+        "  SQL         SELECT",
+        "              1",
         "  Rows        0",
         "  Answer      Ann.",
     ]
+    assert style(f"{' ' * 21}━{' ' * 20}", fg="red") in lines[11]
+    assert style(" " * 41 + "━", fg="yellow") in lines[16]
+    assert style("━" * 32 + " " * 10, fg="cyan") in lines[9]
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(50, 50), (100, 100), (120, 120), (200, 120)])
+def test_a_time_line_is_as_wide_as_the_terminal(
+    columns: int, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    lines = shown(show_lines(OK, [event(0, 1, "LLMEvent", elapsed=4.0)]))
+    assert [width(line) for line in lines if "━" in line] == [widest]
 
 
 def test_bars_stand_below_each_other_whatever_an_event_is_called() -> None:
     names = ("CacheEvent", "AnEventOfTheApplicationWithALongName", "日本" * 12)
-    lines = show_lines(
-        OPEN, [record(0, "event_start", number, name) for number, name in enumerate(names, 1)]
-    )
-    starts = [line[: line.index("\x1b")] for line in lines if "━" in line]
-    assert {sum(1 + (char in "日本") for char in start) for start in starts} == {3 + 1 + 48 + 1}
+
+    lines = shown(show_lines(OPEN, [event(0, number, name) for number, name in enumerate(names)]))
+    assert {width(line[: line.index("━")]) for line in lines if "━" in line} == {3 + 1 + 48 + 1}
 
 
 def test_a_console_without_unicode_has_bars_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", SimpleNamespace(encoding="cp1252"))
-    (line,) = (
-        line
-        for line in show_lines(OPEN, [record(0, "event_start", 1, "CacheEvent")])
-        if "CacheEvent" in line
-    )
-    assert line == f"  1 CacheEvent             {style('=' * 40, fg='yellow')}     no end"
+
+    lines = shown(show_lines(OPEN, [event(0, 1, "CacheEvent")]))
+    assert f"  1 CacheEvent             {'=' * 42}     no end" in lines
 
 
-def test_show_of_what_failed() -> None:
-    assert shown(show_lines(FAILED, []))[6:] == [
-        *("  Question    Who?", "", ""),
-        *("  Error       ViewExecutionError: view", "              caused by LLMStatusError: Rate"),
-        *("              limit", "              caused by OSError"),
-        *("  Model       2 calls, 1 failed, 30 tokens", "  Rows        0"),
+def test_show_tells_the_step_and_every_error() -> None:
+    assert shown(show_lines(FAILED, []))[8:] == [
+        "  Failed step filters",
+        "  Error       ViewExecutionError: view",
+        "              caused by RateLimitError: Too",
+        "              many",
+        "              caused by OSError",
+        "  Model       2 calls, 1 failed, 30 tokens",
+        "  Rows        0",
     ]
-    assert not [line for line in show_lines(OPEN, []) if "Model" in line]
-    assert "  Model       2 calls, 0 failed, 0 tokens" in shown(
-        show_lines(replace(OK, total_tokens=None), [])
-    )
-    assert shown(show_lines(OPEN, []))[0] == style("3" * 32 + "  unfinished", fg="yellow")
+    assert shown(show_lines(UNKNOWN, []))[-2:] == [
+        "  Error       unknown: put `recording()` around the `ask` to know the error",
+        "  Rows        0",
+    ]
 
 
-def test_stats() -> None:
-    requests = [replace(OK, elapsed=number / 100) for number in range(1, 101)]
-    assert " 0.510 0.960 " in [*stats_lines("collection", requests)][1]
-    assert [
-        *stats_lines("collection", [*requests, FAILED, OPEN, replace(OPEN, collection="empty")])
-    ] == [
+def test_show_has_the_first_rows_as_a_table() -> None:
+    rows: list[dict[str, Any]] = [{"name": f"Ann {number}", "city": None} for number in range(12)]
+    rows[1] = {"name": "日本", "age": 7}
+
+    lines = shown(show_lines(replace(OK, rows=rows, row_count=1200), []))
+    table = lines[lines.index("  Rows        name  city age") :]
+    assert table[1:3] == ["              Ann 0 null null", "              日本  null 7"]
+    assert table[11] == "              ... and 1,190 more"
+    withheld = shown(show_lines(replace(OK, rows="[withheld]", row_count=3), []))
+    assert "  Rows        3" in withheld
+
+
+def test_stats_count_and_measure() -> None:
+    hundred = [replace(OK, elapsed=number / 100) for number in range(1, 101)]
+
+    assert stats_lines("collection", [*hundred, FAILED, OPEN, replace(OPEN, collection="")]) == [
         "collection requests failed unfinished   p50   p95 calls tokens",
-        "empty             1      0          1                 0      0",
+        "(none)            1      0          1                 0      0",
         "staff           102      1          1 0.510 0.960   202   3030",
     ]
-    assert [*stats_lines("tier", [OK, OPEN])][1:] == [
-        "(none)        1      0          1                 0      0",
-        "1             1      0          0 4.000 4.000     2     30",
-    ]
 
 
-@posix_only
-async def test_who_reads_the_first_line_of_a_long_list_alone_is_told_of_no_error(
-    log_dir: Path,
-) -> None:
-    for _ in range(100):  # more than a pipe takes
-        await ask(Handler(log_dir, "all", "jsonl"), question="x" * 2_000)
-    code = "import runpy\nsys.argv[0] = PACKAGE\nrunpy.run_module(PACKAGE, run_name='__main__')\n"
-    package = repr(Handler.__module__.split(".")[0])
-    arguments = ("list", "--json", "-n", "100", str(log_dir))
-    with start_python(code.replace("PACKAGE", package), *arguments) as process:
-        assert process.stdout
-        assert process.stdout.readline().startswith("{")
-        process.stdout.close()
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("view", ["StaffView"]),
+        ("beta", ["(none)", "true"]),
+        ("nobody", ["(none)"]),
+        ("error", ["(unknown)", "RateLimitError"]),
+    ],
+)
+def test_stats_group_by_collection_view_error_or_label(by: str, groups: list[str]) -> None:
+    header, *lines = stats_lines(by, [OK, FAILED, UNKNOWN, OPEN])
 
-        assert process.stderr
-        assert process.stderr.read() == ""
+    assert header.startswith(by)
+    assert [line.split()[0] for line in lines] == groups
+
+
+def test_stats_fit_the_terminal() -> None:
+    lines = stats_lines("collection", [replace(OK, collection="日本" * 100)])
+
+    assert [width(line) <= 80 for line in lines] == [True, True]
+    assert "日本日本" in lines[1]

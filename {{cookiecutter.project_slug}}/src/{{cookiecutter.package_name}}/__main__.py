@@ -5,242 +5,369 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
-from .formats import escape
+from .formats import show as show_record
 from .logfile import FILENAME_PATTERN, LOG_DIR, LogFile
-from .reading import Wanted, newest, records, requests, with_id
+from .reading import Request, events, newest, records, requests, with_id
+from .reading.causes import explain
+from .reading.files import find_files, read_lines
+from .reading.parsing import File, Row
 from .reading.pruning import prune
 from .reading.screens import list_lines, show_lines, stats_lines
+from .reading.terminal import visible
+
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+PATIENCE = 1.0  # seconds until a progress bar is shown
+MOST_IDS = 10  # that are shown if several begin alike
+MOST_FILES = 100  # that are looked at to tell why there are no requests
+
+NOTHING = (
+    "Nothing is recorded in {} yet: ask something with the handler, or name other files or "
+    "directories."
+)
+ONLY_TEXT = (
+    "{} holds records as text, which this command does not read: use less or grep, or let the "
+    'handler write log_format="jsonl".'
+)
 
 
 def duration(text: str) -> float:
     """Return the seconds that a text such as 30d stands for."""
-    return _quantity(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "30d")
+    return _quantity(text, SECONDS, "30d")
 
 
 def size(text: str) -> float:
     """Return the bytes that a text such as 1GB stands for."""
-    return _quantity(text, {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}, "1GB")
+    return _quantity(text, BYTES, "1GB")
 
 
 def _quantity(text: str, units: dict[str, float], example: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]+)", text)
-    if not found or found[2] not in units:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]+)", text)
+    if not match or match[2] not in units:
         raise click.BadParameter(
-            f"{text!r}: a number and one of {', '.join(units)}; for example {example}"
+            f"{text!r} must be a number and one of {', '.join(units)}; for example {example}"
         )
-    return float(found[1]) * units[found[2]]
+    return float(match[1]) * units[match[2]]
 
 
-_NOTHING = (
-    "Nothing is recorded in {}: ask something with the handler, or name other files or directories."
-)
+def moment(text: str) -> float:
+    """Return, in seconds since 1970, when a text such as 1h ago or 2026-11-27 was."""
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(text).timestamp()
+    with suppress(click.BadParameter):
+        return time.time() - duration(text)
+    raise click.BadParameter(f"{text!r} must be a duration, such as 1h, or a date: 2026-11-27")
+
+
+def label(text: str) -> tuple[str, str]:
+    """Return the name and the value that a text such as user=ann stands for."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r} must be KEY=VALUE; for example user=ann")
+    return name, value
 
 
 class Commands(click.Group):
-    """Commands of which `list` need not be named."""
+    """The commands, of which `list` need not be named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `list` in front of what names no command."""
+        """Put `list` before arguments that begin with an option or a path."""
         first = args[0] if args else "-"
-        is_path = (
-            first.startswith("-") or os.sep in first or os.path.exists(first)
-        )  # else it is a command, misspelt
-        is_list = is_path and first not in {*self.commands, "-h", "--help"}
-        return super().parse_args(ctx, ["list", *args] if is_list else args)
+        is_option = first.startswith("-") and first not in ("-h", "--help")
+        is_path = os.sep in first or os.path.exists(first)
+        if is_option or (is_path and first not in self.commands):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command. If there is none, say which one may be meant."""
+        if args[0] not in self.commands:
+            message = f"No such command {args[0]!r}."
+            for similar in get_close_matches(args[0], self.commands, n=1):
+                message += f" Did you mean {similar!r}?"
+            ctx.fail(message)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; end with what is wrong where files may not be read or a pattern cannot work."""
+        """Run the command. If something cannot be read or written, say so in one line."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # which click knows how to end
-        except (OSError, ValueError) as error:
-            raise click.ClickException(str(error)) from None
+            raise  # click knows how to end then
+        except OSError as error:
+            message = error.strerror or str(error)
+            if error.filename is not None:
+                message += f": {error.filename}"
+            raise click.ClickException(visible(message)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Show what was recorded, in text or JSON lines, compressed or not; without PATHS in the handler's directory."""
+    """Show what was recorded as JSON lines.
+
+    Without PATHS, the commands read the directory of the handler. Files may be compressed (.gz).
+    """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":  # https://no-color.org
         ctx.color = False
     elif os.environ.get("FORCE_COLOR"):  # https://force-color.org, for a pipe to `less -R`
         ctx.color = True
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # some consoles cannot spell it all
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it can be closed, and not every encoding knows every character
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _given(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
-    paths = paths or (LogFile().log_dir,)
-    if not os.path.exists(paths[0]):
-        click.echo(_NOTHING.format(paths[0]))
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output."""
+    try:
+        click.echo("\n".join(lines))
+    except OSError as error:
+        # Python would try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = "standard output"
+        raise
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how much is read, if that takes longer than a second."""
+    begin = time.monotonic()
+    bars: list[Any] = []
+
+    def show_progress(read: int, total: int) -> None:
+        if not bars and time.monotonic() - begin > PATIENCE and sys.stderr.isatty():
+            bars.append(click.progressbar(length=total, label="Reading", file=sys.stderr))
+        for bar in bars:
+            bar.update(read - bar.pos)
+
+    yield show_progress
+    for bar in bars:
+        bar.render_finish()
+
+
+def _paths_or_default(ctx: click.Context, param: click.Parameter, paths: Any) -> Any:
+    """Return the paths, or the directory of the handler; end if that does not exist yet."""
+    if paths:
+        return paths
+
+    log_dir = LogFile().log_dir
+    if not os.path.exists(log_dir):
+        print_lines([NOTHING.format(log_dir)])
         ctx.exit()
-    return paths
+    return (log_dir,)
 
 
-_paths = click.argument("paths", nargs=-1, type=click.Path(exists=True), callback=_given)
-_since = click.option(
-    "--since", type=duration, default="5000w", help="Those that started within a time, such as 1h."
+paths_argument = click.argument("paths", nargs=-1, callback=_paths_or_default)
+since_option = click.option(
+    "--since", type=moment, default="1970-01-01", help="Those that started since 1h or a date."
 )
 
 
 @main.command("list")
-@_paths
+@paths_argument
 @click.option("--failed", is_flag=True, help="Those that failed.")
 @click.option("--unfinished", is_flag=True, help="Those that neither ended nor failed.")
+@click.option("--slow", type=duration, help="Those that took as long or longer, such as 500ms.")
+@click.option("-c", "--collection", help="Those of a collection.")
+@click.option("-q", "--question", metavar="TEXT", help="Those with a text in their question.")
 @click.option(
-    "--slow", type=duration, default="0s", help="Those that took as long or longer, such as 2s."
+    "--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Those with a label."
 )
-@click.option("-c", "--collection", default="", help="Those of a collection.")
-@click.option(
-    "-q", "--question", metavar="TEXT", default="", help="Those with a text in their question."
-)
-@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Those with a label.")
-@_since
-@click.option(
-    "-n",
-    "most",
-    metavar="N",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="At most.",
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="One JSON object a request, with all that is known of it.",
-)
+@since_option
+@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a request.")
 def list_requests(
-    paths: tuple[str, ...], most: int, since: float, as_json: bool, **wanted: Any
+    paths: tuple[str, ...], most: int, since: float, as_json: bool, **options: Any
 ) -> None:
-    """List the newest requests. The newest is last: when, id, collection, outcome, seconds, calls, tokens, question."""
-    found = newest(*paths, most=most, since=time.time() - since, is_wanted=_filter(**wanted))
+    """List the newest requests, the newest last.
+
+    Below a request that failed stand the step and the reason. A `<` before the seconds means at
+    most: the error of the request is not known, nor when it came.
+    """
+    with progress_bar() as on_read:
+        is_wanted = _filter(**options)
+        found = newest(*paths, most=most, since=since, is_wanted=is_wanted, on_read=on_read)
+
     if as_json:
-        for request in found:
-            click.echo(
-                escape(
-                    json.dumps(
-                        asdict(request), default=lambda time: time.isoformat(), ensure_ascii=False
-                    )
-                )
-            )
+        print_lines(map(_to_json, found))
+    elif found:
+        print_lines(list_lines(found, explain))
     else:
-        _print(list_lines(found) if found else [_none(paths)])
-
-
-def _print(lines: Iterable[str]) -> None:
-    click.echo("\n".join(lines))
-
-
-def _none(paths: tuple[str, ...]) -> str:
-    is_any = any(requests(*paths))
-    return (
-        f"None of the requests in {' '.join(paths)} is like that."
-        if is_any
-        else _NOTHING.format(" ".join(paths))
-    )
+        print_lines([_why_nothing(paths)])
 
 
 def _filter(
-    failed: bool, unfinished: bool, slow: float, collection: str, question: str, labels: list[str]
-) -> Wanted:
-    outcomes = ["failed"] * failed + ["unfinished"] * unfinished or ["ok", "failed", "unfinished"]
-    pairs = [label.partition("=")[::2] for label in labels]
-    return lambda request: (
-        request.outcome in outcomes
-        and (request.elapsed or 0) >= slow
-        and collection in ("", request.collection)
-        and question.casefold() in str(request.question).casefold()
-        and all(str((request.labels or {}).get(name)) == value for name, value in pairs)
-    )
+    failed: bool,
+    unfinished: bool,
+    slow: float | None,
+    collection: str | None,
+    question: str | None,
+    labels: list[tuple[str, str]],
+) -> Callable[[Request], bool]:
+    """Return a function that says whether a request is one that these options ask for."""
+    outcomes = {"failed": failed, "unfinished": unfinished}
+
+    def is_wanted(request: Request) -> bool:
+        if (failed or unfinished) and not outcomes.get(request.outcome):
+            return False
+        if slow is not None and (request.elapsed is None or request.elapsed < slow):
+            return False
+        if collection is not None and request.collection != collection:
+            return False
+        if question is not None:
+            asked = request.question
+            if asked is None or question.casefold() not in asked.casefold():
+                return False
+        return all(_has_label(request, *each) for each in labels)
+
+    return is_wanted
+
+
+def _has_label(request: Request, name: str, text: str) -> bool:
+    """Return whether a request has a label with this value, or one that JSON spells so."""
+    if name not in request.labels:
+        return False
+    value = request.labels[name]
+    return text in (value, json.dumps(value, ensure_ascii=False))
+
+
+def _to_json(request: Request) -> str:
+    values = {**vars(request), "started": request.started.isoformat()}
+    if sys.stdout is None or not sys.stdout.encoding.lower().startswith("utf"):
+        return json.dumps(values)  # escapes what another encoding may not know
+    return visible(json.dumps(values, ensure_ascii=False))
+
+
+def _why_nothing(paths: tuple[str, ...]) -> str:
+    """Return a sentence that says why there are no requests to show."""
+    names = visible(" ".join(paths))
+    are_files = all(os.path.isfile(path) or os.path.isdir(path) for path in paths)
+    if not are_files or any(requests(*paths)):  # a pipe cannot be read twice
+        return f"No request in {names} matches."
+
+    if any(map(_is_text_log, find_files(*paths)[:MOST_FILES])):
+        return ONLY_TEXT.format(names)
+    return NOTHING.format(names)
+
+
+def _is_text_log(file: File) -> bool:
+    """Return whether a file begins with a headline of the text format."""
+    with suppress(OSError):
+        for line in read_lines(file.path):
+            return line.decode("utf-8", "replace").split()[3:4] == ["request_start"]
+    return False
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("request_id", metavar="ID")
-@_paths
-@click.option(
-    "--text", "as_text", is_flag=True, help="All its records, as the text format has them."
-)
+@paths_argument
+@click.option("--text", "as_text", is_flag=True, help="All its records, as the text format.")
 def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
-    """Show one request. Its ID is as many of the first digits as tell it; -1 is the newest, -2 the one before it."""
-    if re.fullmatch(r"-[1-9]\d*", request_id):
+    """Show one request.
+
+    ID is as many of its first digits as it takes; -1 is the newest, -2 the one before it.
+    """
+    request = _find(request_id, paths)
+    if not os.path.isfile(request.path):
+        raise click.ClickException(f"{request.path} is a pipe, which `show` cannot read twice")
+
+    if as_text:
+        print_lines(map(_to_text, records(request.path, request.request_id, request.offset)))
+    else:
+        print_lines(show_lines(request, events(request)))
+
+
+def _find(request_id: str, paths: tuple[str, ...]) -> Request:
+    if re.fullmatch(r"-[1-9]\d{0,8}", request_id):
         number = -int(request_id)
-        found = newest(*paths, most=number)[::-1][number - 1 :]
+        found = newest(*paths, most=number)
+        found = found[:1] if len(found) == number else []
+    elif request_id.startswith("-"):
+        raise click.NoSuchOption(request_id)
     else:
         found = with_id(request_id, *paths)
+
     if not found:
-        raise click.ClickException(
-            f"no request {request_id} in {' '.join(paths)}: `list` shows which there are"
-        )
+        names = visible(" ".join(paths))
+        raise click.ClickException(f"no request {request_id!r} in {names}: `list` shows them")
     if len(found) > 1:
-        several = "\n  ".join(
-            [
-                f"{request_id} begins several ids; type more of one:",
-                *(each.request_id for each in found),
-            ]
-        )
-        raise click.ClickException(several)
-    (request,) = found
-    own = [
-        record
-        for record in records(request.path)
-        if request.request_id.startswith(record.request_id)
-    ]
-    lines = (record.text().rstrip("\n") for record in own) if as_text else show_lines(request, own)
-    _print(lines)
+        ids = [f"  {each.request_id}" for each in found[:MOST_IDS]]
+        lines = [f"{len(found):,} requests begin with {request_id!r}; type more:", *ids]
+        raise click.ClickException("\n".join(lines))
+    return found[0]
+
+
+def _to_text(row: Row) -> str:
+    """Return a record as the text format has it, or as JSON if no recorder can have written it."""
+    try:
+        return show_record(row).removesuffix("\n")
+    except Exception:  # anything can be in a damaged file
+        return visible(json.dumps(row))
 
 
 @main.command()
-@_paths
+@paths_argument
 @click.option(
-    "--by",
-    default="collection",
-    show_default=True,
-    help="collection, view, or the name of a label.",
+    "--by", default="collection", show_default=True, help="collection, view, error, or a label."
 )
-@_since
+@since_option
 def stats(paths: tuple[str, ...], by: str, since: float) -> None:
-    """Count requests and what they used. The columns p50 and p95 are seconds of those that ended or failed."""
-    start = time.time() - since
-    found = (each for each in requests(*paths) if each.started.timestamp() >= start)
-    header, *lines = stats_lines(by, found)
-    _print([header, *lines] if lines else [_none(paths)])
+    """Count requests and what they used.
+
+    The columns p50 and p95 are seconds of requests that ended or failed. `--by error` counts
+    requests that failed.
+    """
+    with progress_bar() as on_read:
+        found = requests(*paths, on_read=on_read)
+        lines = stats_lines(by, (each for each in found if each.started.timestamp() >= since))
+
+    is_empty = len(lines) == 1
+    print_lines([_why_nothing(paths)] if is_empty else lines)
 
 
 @main.command("prune")
-@click.argument("log_dir", required=False, type=click.Path(exists=True, file_okay=False))
+@click.argument("log_dir", required=False, type=click.Path(file_okay=False))
+@click.option("--older-than", type=duration, help="Files that were written last before 30d.")
+@click.option("--max-bytes", type=size, help="The oldest files, until at most 1GB is left.")
 @click.option(
-    "--older-than", type=duration, help="Remove what was written last before that, such as 30d."
+    "--pattern", default=FILENAME_PATTERN, show_default=True, help="What files are called."
 )
-@click.option(
-    "--max-bytes", type=size, help="Remove the oldest until no more is left, such as 1GB."
-)
-@click.option(
-    "--gzip-after", type=duration, help="Compress what was written last before that, such as 1d."
-)
-@click.option(
-    "--pattern",
-    default=FILENAME_PATTERN,
-    show_default=True,
-    help="What the handler calls its files.",
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing; say what would be removed.")
 def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: float | None) -> None:
-    """Remove and compress old files. Those that the handler cannot have made stay."""
+    """Remove old files of the handler.
+
+    A file stays if its name does not fit the pattern, if it does not begin with a record, if it was
+    written within the last hour, or if a request of the last week may still run.
+    """
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if not given:
-        raise click.UsageError(
-            "say --older-than, --max-bytes or --gzip-after; for example --older-than 30d"
-        )
-    for action, file in prune(LogFile(log_dir or LOG_DIR, pattern), **given, dry_run=dry_run):
-        click.echo(f"{'would ' * dry_run}{action} {escape(file.path)} of {file.size:,} bytes")
+        raise click.UsageError("say --older-than or --max-bytes; for example --older-than 30d")
+    try:
+        log = LogFile(log_dir or LOG_DIR, pattern)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if log_dir is None and not os.path.exists(log.log_dir):
+        return  # nothing was recorded yet
+
+    verb = "would remove" if dry_run else "removed"
+    sizes = []
+    for file in prune(log, **given, dry_run=dry_run):
+        sizes.append(file.size)
+        print_lines([f"{verb} {visible(file.path)}, {file.size:,} bytes"])
+
+    if sizes or dry_run:
+        print_lines([f"{verb} {len(sizes):,} files, {sum(sizes):,} bytes"])
 
 
 if __name__ == "__main__":

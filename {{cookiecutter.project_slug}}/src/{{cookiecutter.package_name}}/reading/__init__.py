@@ -1,201 +1,195 @@
-"""Log files of either format, read back: `for request in requests("logs"): print(request.question)`."""
+"""Log files, read back: `for request in requests("logs"): print(request.question)`.
 
-import gzip
+Files hold one record a line, as JSON; see `formats.format_json`. Everything else is passed over:
+files of other programs, lines that were cut short, records that no recorder writes. What is damaged
+or may not be read is said through `logging`, in one line for each file. A path that the caller
+names and that cannot be read raises `OSError`.
+
+Nothing here imports db-ally, so that the command starts at once.
+"""
+
 import os
-import stat
-import zlib
 from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from .parsing import Facts, LogRecord, parse_line
+from .files import StrPath, find_files, read_lines, warn
+from .parsing import OUTCOMES, File, Request, Row, make_events, make_request, parse_record
 
-StrPath: TypeAlias = str | os.PathLike[str]
-
-_LONGEST_LINE = 1 << 28  # characters; a longer one is none of a log
-_OUTCOMES = {"request_end": "ok", "request_failed": "failed"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What files tell of a request; `None` where they tell nothing, as text does of kinds of tokens.
-
-    Attributes:
-        request_id: 32 hex digits; 8 where the start of a text file is missing.
-        outcome: unfinished is what neither ended nor failed, as when its process was killed.
-        elapsed: seconds; an upper bound if `error` is `None` although it failed.
-        rows: those of the result, as far as they were recorded.
-        row_count: how many there were.
-        error: `type`, `message` and `causes`, outermost first.
-        path: of the file that holds its last record.
-        written: when that was written last, in seconds since 1970.
-    """
-
-    request_id: str
-    started: datetime
-    outcome: Literal["ok", "failed", "unfinished"]
-    elapsed: float | None = None
-    collection: str = ""
-    question: str | None = None
-    labels: Facts | None = None
-    process: str | None = None
-    view: str | None = None
-    iql: Any = None
-    sql: str | None = None
-    answer: str | None = None
-    rows: Any = None
-    row_count: int | None = None
-    error: Facts | None = None
-    calls: int | None = None
-    failed_calls: int | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    path: str
-    written: float
-
-
-_FIELDS = [field.name for field in fields(Request)]
+__all__ = ["Request", "events", "newest", "records", "requests", "with_id"]
 
 Wanted: TypeAlias = Callable[[Request], bool]
+OnRead: TypeAlias = Callable[[int, int], object]  # bytes that were read, bytes in all
+
+# Seconds by which the clock of a disk, a file share for example, may be behind that of a process.
+CLOCK_SKEW = 60.0
+
+# Where a line may be the first or the last record of a request. Quotes inside a text are escaped,
+# so that no text can look like this.
+MARKS = (b'"kind":"request_', b'"kind": "request_')
 
 
-class Found(NamedTuple):
-    """A file.
-
-    Attributes:
-        written: when it was written last, in seconds since 1970.
-        size: in bytes.
-        path: where it is.
-    """
-
-    written: float
-    size: int
-    path: str
+def _ignore(read: int, total: int) -> None:
+    """Do nothing with the progress."""
 
 
-def requests(*paths: StrPath) -> Iterator[Request]:
-    """Yield the requests in files, and in all files of directories; those of the file written last come first.
+def requests(*paths: StrPath, on_read: OnRead = _ignore) -> Iterator[Request]:
+    """Yield the requests in files and directories; those of the file that was written last first.
 
-    No more is in memory than the requests of one file that have not ended.
-
-    Raises:
-        OSError: a path is not there, or may not be read.
-    """
-    ended: set[str] = set()  # in a file that was written later than the one they started in
-    files = find_files(*paths)
-    copies = find_copies(files)
-    for file in files:
-        if (file.written, file.path) in copies:
-            continue
-        started: dict[str, LogRecord] = {}
-        for record in records(file.path):
-            if record.kind == "request_start":
-                started[record.request_id] = record
-            elif record.kind in _OUTCOMES:
-                start = started.pop(record.request_id, record)
-                if start is record:
-                    ended.add(record.request_id)
-                yield _request(file, start, record)
-        yield from (
-            _request(file, start, start)
-            for start in started.values()
-            if start.request_id not in ended
-        )
-
-
-def newest(
-    *paths: StrPath, most: int, since: float = 0, is_wanted: Wanted = lambda request: True
-) -> list[Request]:
-    """Return the requests that started last, newest last; files written before they started are not read.
+    Only the first records of requests that have not ended are kept in memory, for one file.
 
     Args:
         paths: files, and directories of files.
-        most: of requests.
+        on_read: called after each request with how many bytes were read, of how many.
+
+    Raises:
+        OSError: a path is missing or may not be read.
+    """
+    return read_requests(find_files(*paths), on_read)
+
+
+def read_requests(files: Iterable[File], on_read: OnRead = _ignore) -> Iterator[Request]:
+    """Yield the requests in files that were found, file by file."""
+    files = list(files)
+    total = sum(file.size for file in files)
+    done = 0
+    ended: set[str] = set()  # in a file that was written later than the one they started in
+
+    for file in files:
+        try:
+            for request, position in _requests_in(file, ended):
+                on_read(done + min(position, file.size), total)
+                yield request
+
+        except OSError as error:
+            if file.is_named:
+                raise
+            if not isinstance(error, FileNotFoundError):  # it was removed meanwhile
+                warn(file.path, str(error.strerror))
+        done += file.size
+
+
+def _requests_in(file: File, ended: set[str]) -> Iterator[tuple[Request, int]]:
+    """Yield the requests of one file, each with how many bytes were read until then."""
+    started: dict[str, tuple[Row, int]] = {}
+    damaged = position = 0
+
+    for line in read_lines(file.path):
+        offset = position
+        position += len(line)
+        if MARKS[0] not in line and MARKS[1] not in line:
+            continue
+
+        row = parse_record(line)
+        if row is None:
+            damaged += 1
+        elif row["kind"] == "request_start":
+            started[row["request_id"]] = row, offset
+        elif row["kind"] in OUTCOMES:
+            start, first = started.pop(row["request_id"], (None, 0))
+            if start is None:
+                ended.add(row["request_id"])
+            yield make_request(start, row, file, first), position
+
+    for request_id, (start, first) in started.items():
+        if request_id not in ended:
+            yield make_request(start, start, file, first), position
+
+    if damaged:
+        warn(file.path, f"{damaged} damaged records are left out")
+
+
+def newest(
+    *paths: StrPath,
+    most: int,
+    since: float = 0,
+    is_wanted: Wanted = lambda request: True,
+    on_read: OnRead = _ignore,
+) -> list[Request]:
+    """Return the requests that started last, the newest last.
+
+    Files that were written before those requests started are not read. A file cannot be older than
+    what it holds: if one seems to be by more than `CLOCK_SKEW`, that is allowed for from then on.
+
+    Args:
+        paths: files, and directories of files.
+        most: how many requests at most.
         since: when they started at the earliest, in seconds since 1970.
         is_wanted: whether to take a request.
+        on_read: as for `requests`.
+
+    Raises:
+        OSError: a path is missing or may not be read.
     """
     found: list[Request] = []
-    for request in requests(*paths):
-        earliest = found[0].started.timestamp() if len(found) == most else since
-        if (
-            request.written + 2 < earliest
-        ):  # 2 seconds: the coarsest time that a file can have, on FAT
-            break  # what follows was written, and so started, before those that are found
-        if request.started.timestamp() >= earliest and is_wanted(request):
+    skew = CLOCK_SKEW
+
+    for request in requests(*paths, on_read=on_read):
+        started = request.started.timestamp()
+        ended = started + (request.elapsed or 0)
+        skew = max(skew, ended - request.written)
+
+        earliest = since
+        if len(found) == most:
+            earliest = found[0].started.timestamp()
+        if request.written + skew < earliest:
+            break
+
+        if started >= earliest and is_wanted(request):
             insort(found, request, key=lambda each: each.started)
             del found[:-most]
+
     return found
 
 
 def with_id(start: str, *paths: StrPath) -> list[Request]:
-    """Return the requests whose id begins so; where files have it in their names, no others are read."""
-    named = [file.path for file in find_files(*paths) if start[:8] in os.path.basename(file.path)]
-    found = [each for each in requests(*named) if each.request_id.startswith(start)]
-    return found or [each for each in requests(*paths) if each.request_id.startswith(start)]
+    """Return the requests whose id begins with `start`.
+
+    If there are files with these digits in their names, no others are read.
+
+    Raises:
+        OSError: a path is missing or may not be read.
+    """
+    files = find_files(*paths)
+    named = [file for file in files if start[:8] in os.path.basename(file.path)]
+
+    for candidates in (named, files):
+        found = [each for each in read_requests(candidates) if each.request_id.startswith(start)]
+        if found:
+            return found
+    return []
 
 
-def _request(file: Found, start: LogRecord, end: LogRecord) -> Request:
-    """Return what two records tell, which are the same where the files hold but one of them."""
-    facts = end.facts() | start.facts()
-    since = facts.get("elapsed", 0) if start is end else 0
-    facts |= {
-        "outcome": _OUTCOMES.get(end.kind, "unfinished"),
-        "started": facts["time"] - timedelta(seconds=since),
-    }
-    facts |= {"path": file.path, "written": file.written}
-    return Request(**{name: facts[name] for name in _FIELDS if name in facts})
+def records(path: StrPath, request_id: str = "", offset: int = 0) -> Iterator[Row]:
+    """Yield the records of a file in their order, each as the `dict` that its line holds.
+
+    Args:
+        path: of a file.
+        request_id: of the one request to take; empty for all.
+        offset: where a line begins, in bytes; what is before it is left out.
+
+    Raises:
+        OSError: the file is missing or may not be read.
+    """
+    mark = request_id.encode()
+    for line in read_lines(path, offset):
+        if mark not in line:
+            continue
+
+        row = parse_record(line)
+        if row is not None and row["request_id"].startswith(request_id):
+            yield row
 
 
-def find_files(*paths: StrPath) -> list[Found]:
-    """Return files, and of directories all the files in them, that written last first; links in them are not followed."""
-    return sorted(
-        (found for path in paths for found in _files(os.path.realpath(path, strict=True))),
-        reverse=True,
-    )
+def events(request: Request) -> list[Row]:
+    """Return the last record of each event of a request, with `started`, when the event started.
 
+    The file is read again. There are no events if it is gone, or if it is a pipe.
+    """
+    if not os.path.isfile(request.path):
+        return []
 
-def _files(path: str) -> Iterator[Found]:
-    with suppress(FileNotFoundError):  # it was removed meanwhile
-        status = os.lstat(path)
-        if stat.S_ISDIR(status.st_mode):
-            for name in os.listdir(path):
-                yield from _files(os.path.join(path, name))
-        elif stat.S_ISREG(status.st_mode):
-            yield Found(status.st_mtime, status.st_size, path)
-
-
-def find_copies(files: Iterable[Found]) -> set[tuple[float, str]]:
-    """Return the `written` and `path` of what holds only what others hold, too: `prune` is at work on it, or was killed."""
-    packed = {
-        (file.written, f"{file.path.removesuffix('.gz')}.aside")
-        for file in files
-        if file.path.endswith(".gz")
-    }
-    return packed | {(file.written, file.path) for file in files if file.path.endswith(".part")}
-
-
-def records(path: StrPath) -> Iterator[LogRecord]:
-    """Yield the records of a file in their order; what is none, or was cut short, is passed over."""
-    record: LogRecord | None = None
-    opened = gzip.open if str(path).endswith(".gz") else open
-    with (
-        suppress(
-            EOFError, gzip.BadGzipFile, zlib.error, FileNotFoundError
-        ),  # it is none, or was removed
-        opened(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file,
-    ):
-        while (line := file.readline(_LONGEST_LINE)).endswith(
-            "\n"
-        ):  # the last may still be under way
-            if found := parse_line(line):
-                if record:
-                    yield record
-                record = found
-            elif record and line.startswith(f"{record.request_id[:8]} "):
-                record.lines.append(line)  # of text, behind its headline
-    if record:
-        yield record
+    with suppress(OSError):
+        return make_events(records(request.path, request.request_id, request.offset))
+    return []

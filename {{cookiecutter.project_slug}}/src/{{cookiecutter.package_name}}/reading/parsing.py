@@ -1,129 +1,220 @@
-"""One record of a file of either format, and what it tells."""
+"""What one line says, and what the lines of a request say together.
+
+A line is a record only if it is JSON, has a possible time, an id and a kind, and if the values that
+are read have the types that a recorder gives them. Keys that are not known here are ignored. What
+passes `parse_record` can be used without a further look.
+"""
 
 import json
-import re
-from contextlib import suppress
-from datetime import datetime
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
-from ..formats import show
+Row: TypeAlias = dict[str, Any]
+Outcome: TypeAlias = Literal["ok", "failed", "unfinished"]
 
-Facts: TypeAlias = dict[str, Any]
+OUTCOMES: dict[str, Outcome] = {"request_end": "ok", "request_failed": "failed"}
+KINDS = {"request_start", "event_start", "event_end", "event_failed", *OUTCOMES}
+HEX_DIGITS = frozenset("0123456789abcdef")
+LONGEST_ELAPSED = 1e9  # seconds, which is 31 years
 
-_JSON = re.compile(
-    r'\{"time": ?"(?P<time>\d{4}-\d\d-\d\dT[\d:.]+Z)", ?"request_id": ?"(?P<id>[0-9a-f]{32})", ?"kind": ?"(?P<kind>\w+)"'
-)
-_TEXT = re.compile(
-    r"(?P<id>[0-9a-f]{8}) (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) "
-    r"(?P<kind>(?:request|event)_(?:start|end|failed))(?: (?P<event_id>\d+) (?P<event>.+?))?"
-    r"(?:  Elapsed Time: (?P<late>at most )?(?P<elapsed>\d+\.\d+) s)?\n"
-)
-_FIELD = re.compile(r"(?m)^.{8}   ([^ \n-][^:\n]*):(.*(?:\n.{8} (?:\||  -) .*)*)")
-_BAR, _ITEM = (
-    re.compile(r"\n.{8} \| "),
-    re.compile(r"\n.{8}   - (.*)"),
-)  # of a text of several lines, of a list
-_COUNT = re.compile(r", (\d+) (rows|calls|failed|tokens)\b")
-_COUNTS = {
-    "rows": "row_count",
-    "calls": "calls",
-    "failed": "failed_calls",
-    "tokens": "total_tokens",
+# Of the keys of a record and of its summary that are read; each may be missing.
+TYPES = {
+    **dict.fromkeys(("event_id", "rows", "calls", "failed_calls"), int),
+    **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), int),
+    **dict.fromkeys(("event", "step", "process", "collection", "view", "failed_step"), str),
+    **dict.fromkeys(("labels", "summary"), dict),
 }
 
 
-class LogRecord(NamedTuple):
-    """A record as it stands in a file.
+class File(NamedTuple):
+    """A file that was found. Files compare by when they were written.
 
     Attributes:
-        request_id: 32 hex digits; the first 8 of them in a text file.
-        time: when it happened, ISO 8601, UTC.
-        kind: as in `Record`.
-        lines: one of JSON, or a headline and more of text.
+        written: when it was written last, in seconds since 1970.
+        size: in bytes.
+        path: where it is, absolute.
+        is_named: the caller named it; it was not found in a directory.
+    """
+
+    written: float
+    size: int
+    path: str
+    is_named: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request, as far as files tell of it; what they do not tell is `None`.
+
+    Attributes:
+        request_id: 32 hex digits.
+        outcome: "unfinished" if it neither ended nor failed, for example because its process was
+            killed.
+        elapsed: seconds. It is an upper bound if the request failed and `error` is `None`.
+        rows: those of the result, as far as they were recorded.
+        row_count: how many the result had.
+        error: `type`, `message` and `causes`, outermost first.
+        failed_step: which LLM call or event failed last.
+        path: the file with its last record.
+        offset: where its first record begins in that file, in bytes (uncompressed).
+        written: when that file was written last, in seconds since 1970.
     """
 
     request_id: str
-    time: str
-    kind: str
-    lines: list[str]
+    started: datetime
+    outcome: Outcome
+    elapsed: float | None
+    collection: str
+    question: str | None
+    labels: Row
+    process: str | None
+    view: str | None
+    iql: Any
+    sql: str | None
+    answer: str | None
+    rows: Any
+    row_count: int | None
+    error: Row | None
+    failed_step: str | None
+    calls: int | None
+    failed_calls: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    total_tokens: int | None
+    path: str
+    offset: int
+    written: float
 
-    def facts(self) -> Facts:
-        """Return what it tells, by the names of `Request`: its `time`, and of an event its `event_id` and its `event`."""
-        text = "".join(self.lines)
-        headline = _TEXT.match(text)
-        facts = _facts_of_text(headline, text) if headline else _facts_of_json(_load(text))
-        known = {name: value for name, value in facts.items() if value is not None}
-        return {"request_id": self.request_id, **known, "time": datetime.fromisoformat(self.time)}
 
-    def text(self) -> str:
-        """Return it as the text format shows it."""
-        text = "".join(self.lines)
-        row = _load(text)
-        return show(row) if row else text
+def parse_record(line: bytes) -> Row | None:
+    """Return the record that a line holds, or `None` if it holds none."""
+    try:
+        row: Row = _decode(line.decode("utf-8", "replace"))
+        _check(row)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+    return row
 
 
-def parse_line(line: str) -> LogRecord | None:
-    """Return the record that `line` is, or is the headline of, if it is one."""
-    found = _JSON.match(line) or _TEXT.fullmatch(line)
-    return (
-        LogRecord(found["id"], found["time"].rstrip("Z") + "Z", found["kind"], [line])
-        if found
-        else None
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def _check(row: Row) -> None:
+    time = time_of(row)
+    if time.tzinfo is None or not 1970 <= time.year < 9999:  # so that it exists in any time zone
+        raise ValueError("no possible time")
+
+    request_id = row["request_id"]
+    if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id) or row["kind"] not in KINDS:
+        raise ValueError("no id or kind of ours")
+
+    for values in (row, row.get("summary") or {}):
+        for name, expected in TYPES.items():
+            if not isinstance(values.get(name), expected | None):
+                raise TypeError(f"{name} is no {expected.__name__}")
+
+    elapsed = row.get("elapsed")
+    if elapsed is not None and not 0 <= elapsed < LONGEST_ELAPSED:
+        raise ValueError("no possible duration")
+
+    error = row.get("error")
+    if error is not None:
+        for each in [error, *error["causes"]]:
+            if not isinstance(each["type"], str) or not isinstance(each["message"], str):
+                raise TypeError("no error of ours")
+
+
+def time_of(row: Row) -> datetime:
+    """Return when a record was made."""
+    return datetime.fromisoformat(row["time"])
+
+
+def make_request(start: Row | None, last: Row, file: File, offset: int) -> Request:
+    """Return the request of which a file holds these records.
+
+    Args:
+        start: its `request_start`, if the file has it.
+        last: its last record, which is `start` if it has not finished.
+        file: where they are.
+        offset: where `start` begins in the file; 0 if the file does not have it.
+    """
+    first = start or last
+    summary = last.get("summary") or {}
+    asked = mapping(first.get("data"))
+    result = mapping(mapping(last.get("data")).get("result"))
+    context = mapping(result.get("context"))
+
+    elapsed = last.get("elapsed")
+    started = time_of(first)
+    if start is None:
+        started -= timedelta(seconds=elapsed or 0)
+
+    return Request(
+        request_id=last["request_id"],
+        started=started,
+        outcome=OUTCOMES.get(last["kind"], "unfinished"),
+        elapsed=elapsed,
+        collection=summary.get("collection") or _text(asked.get("collection_name")) or "",
+        question=_text(asked.get("question", summary.get("question"))),
+        labels=first.get("labels") or summary.get("labels") or {},
+        process=first.get("process"),
+        view=summary.get("view"),
+        iql=context.get("iql"),
+        sql=_text(context.get("sql")),
+        answer=_text(result.get("textual_response")),
+        rows=result.get("results"),
+        row_count=summary.get("rows"),
+        error=last.get("error"),
+        failed_step=summary.get("failed_step"),
+        calls=summary.get("calls"),
+        failed_calls=summary.get("failed_calls"),
+        prompt_tokens=summary.get("prompt_tokens"),
+        completion_tokens=summary.get("completion_tokens"),
+        total_tokens=summary.get("total_tokens"),
+        path=file.path,
+        offset=offset,
+        written=file.written,
     )
 
 
-def _load(text: str) -> Any:
-    with suppress(ValueError):  # it is text, or was cut short
-        return json.loads(text)
+def make_events(rows: Iterable[Row]) -> list[Row]:
+    """Return the last record of each event of a request, with `started`, when the event started.
+
+    They are in the order in which the events started.
+    """
+    made: dict[int, Row] = {}
+    for row in rows:
+        number = row.get("event_id")
+        if number is not None:
+            elapsed = row.get("elapsed") or 0
+            event = {"started": time_of(row) - timedelta(seconds=elapsed), **row}
+            if number in made:
+                event["started"] = made[number]["started"]
+            made[number] = event
+    return list(made.values())
+
+
+def name_of(event: Row) -> str:
+    """Return what an LLM call was for, or else the class of an event."""
+    return event.get("step") or event.get("event") or ""
+
+
+def mapping(value: Any) -> Row:
+    """Return a mapping as it is, and an empty one in place of what was withheld or cut."""
+    if isinstance(value, dict):
+        return value
     return {}
 
 
-def _facts_of_json(row: Facts) -> Facts:
-    data, summary = _mapping(row.get("data")), _mapping(row.get("summary"))
-    result = _mapping(data.get("result"))
-    context = _mapping(result.get("context"))
-    return {
-        "collection": data.get("collection_name"),
-        "question": data.get("question"),
-        **row,
-        **summary,
-        "event": row.get("step") or row.get("event"),
-        "answer": result.get("textual_response"),
-        "sql": context.get("sql"),
-        "iql": context.get("iql"),
-        "rows": result.get("results"),
-        "row_count": summary.get("rows"),
-    }
-
-
-def _mapping(value: Any) -> Facts:
-    return value if isinstance(value, dict) else {}  # else it is withheld
-
-
-def _facts_of_text(headline: re.Match[str], text: str) -> Facts:
-    shown = _FIELD.findall(text)
-    fields = [(label, _BAR.sub("\n", value)[1:]) for label, value in shown]
-    first = dict(reversed(fields))
-    summary = first.get("Summary", "no view")
-    view = _COUNT.split(summary)[0]
-    causes = [value.partition(": ") for label, value in fields if label in ("Error", "Caused by")]
-    errors = [{"type": kind, "message": message} for kind, _, message in causes]
-    return {
-        **{_COUNTS[what]: int(number) for number, what in _COUNT.findall(summary)},
-        **{
-            name.lower(): first.get(name)
-            for name in ("Process", "Collection", "Question", "Answer", "SQL")
-        },
-        "request_id": first.get("Request", "")[:32] or None,
-        "event_id": headline["event_id"] and int(headline["event_id"]),
-        "event": headline["event"],
-        "elapsed": headline["elapsed"] and float(headline["elapsed"]),
-        "labels": {label[7:]: value for label, value in fields if label.startswith("Labels ")}
-        or None,
-        "iql": {label[4:]: value for label, value in fields if label.startswith("IQL ")}
-        or first.get("IQL"),
-        "view": None if view == "no view" else view,
-        "rows": [_load(item) for item in _ITEM.findall(dict(shown).get("Output", ""))]
-        or first.get("Output"),
-        "error": errors[0] | {"causes": errors[1:]} if errors and not headline["late"] else None,
-    }
+def _text(value: Any) -> str | None:
+    """Return a text as it is, and any other value as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -2,196 +2,269 @@
 
 import sys
 from array import array
-from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import accumulate
-from shutil import get_terminal_size
-from typing import Any
-from unicodedata import category, east_asian_width
+from operator import add
 
 import click
 
-from ..formats import escape, show_errors
-from . import Request
-from .parsing import Facts, LogRecord
+from ..formats import show_errors
+from .causes import HOW_TO_KNOW, UNKNOWN, explaining_error
+from .parsing import Request, Row, name_of
+from .terminal import columns, cut, one_line, pad, table, visible, width, wrap
 
-_COLORS = {"ok": None, "failed": "red", "unfinished": "yellow"}
-_COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
-_COUNTS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
-_NUMBERS = {*_COUNTS, "seconds"}  # columns that are aligned to the right
-_AROUND = ("ViewExecutionError", "Text2SQLError")  # which db-ally puts around what went wrong
-_NAME, _BAR, _ROWS = (
-    22,
-    40,
-    10,
-)  # columns of the time line: of a name at least, and of bars in a pipe; rows of a result
+COLORS = {"ok": None, "failed": "red", "unfinished": "yellow"}
+
+LIST_COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
+NARROW_DROPS = ["tokens", "calls", "collection", "seconds", "started"]  # in this order
+LEAST_QUESTION = 24  # columns that a question has also on a narrow terminal
+REASON_LINES = 3  # lines for the reason of a failure
+AT_MOST = f"< means at most: {HOW_TO_KNOW} and when it came"
+
+STATS_COLUMNS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
+NUMBERS = {*STATS_COLUMNS, "seconds"}
+LEAST_GROUP = 16  # columns that the name of a group has also on a narrow terminal
+
+LABEL_WIDTH = 14  # columns before the values that `show` lists
+SHOWN_ROWS = 10  # of a result
+EVENT_NAME = 22  # columns, at least
+BESIDE_BAR = 16  # columns of a time line for numbers and spaces
+SHORTEST_BAR = 8  # columns
+WIDEST_TIME_LINE = 120  # columns
+TIME_LINE_IN_PIPE = 80  # columns
 
 
-def list_lines(requests: Sequence[Request]) -> Iterator[str]:
-    """Yield a line for each request, and one below each that failed with what went wrong."""
-    header, *lines = _table(_COLUMNS, map(_cells, requests))
-    yield click.style(header, dim=True)
+def list_lines(requests: list[Request], explain: Callable[[Request], list[str]]) -> Iterator[str]:
+    """Yield a line for each request, and below each that failed the reason.
+
+    Args:
+        requests: in the order in which they are shown.
+        explain: returns the reason of a failure, in lines; see `causes.explain`.
+    """
+    limit = columns()
+    rows = [_list_cells(request, limit) for request in requests]
+    names = _fitting_columns(rows, limit)
+    header, *lines = table(names, ([row[name] for name in names] for row in rows), NUMBERS)
+
+    yield click.style(cut(header, limit), dim=True)
     for request, line in zip(requests, lines, strict=True):
-        yield click.style(line, fg=_COLORS[request.outcome])
-        errors = show_errors(request.error)
-        for error in [each for each in errors if not each.startswith(_AROUND)][:1] or errors[-1:]:
-            yield click.style(_cut(f"  {error}"), fg="red")
+        color = COLORS[request.outcome]
+        yield click.style(cut(line, limit), fg=color)
+        if request.outcome == "failed":
+            for reason in explain(request):
+                yield from _styled(wrap(one_line(reason), limit, REASON_LINES, "  "), fg=color)
+
+    if any(_is_upper_bound(request) for request in requests):
+        yield from _styled(wrap(AT_MOST, limit, REASON_LINES, ""), dim=True)
 
 
-def _cells(request: Request) -> list[Any]:
-    started, today = request.started.astimezone(), datetime.now().date()
-    when = f"{started:%H:%M:%S}" if started.date() == today else f"{started:%m-%d %H:%M}"
-    used = [_seconds(request), request.calls, request.total_tokens]
-    return [
-        when,
-        request.request_id[:8],
-        _cut(request.collection, 4),
-        request.outcome,
-        *used,
-        request.question,
-    ]
+def _styled(lines: Iterable[str], fg: str | None = None, dim: bool = False) -> Iterator[str]:
+    for line in lines:
+        yield click.style(line, fg=fg, dim=dim or None)
+
+
+def _list_cells(request: Request, limit: int) -> dict[str, str]:
+    started = request.started.astimezone()
+    is_today = started.date() == datetime.now().date()
+    calls, tokens = request.calls, request.total_tokens
+    return {
+        "started": f"{started:%H:%M:%S}" if is_today else f"{started:%m-%d %H:%M}",
+        "id": request.request_id[:8],
+        "collection": cut(one_line(request.collection), max(limit // 6, 8)),
+        "outcome": request.outcome,
+        "seconds": _seconds(request),
+        "calls": "" if calls is None else str(calls),
+        "tokens": "" if tokens is None else str(tokens),
+        "question": one_line(request.question or ""),
+    }
+
+
+def _fitting_columns(rows: list[dict[str, str]], limit: int) -> list[str]:
+    """Return the columns of `list` beside which a question has room."""
+    names = LIST_COLUMNS.copy()
+    for dropped in NARROW_DROPS:
+        others = table(names[:-1], ([row[name] for name in names[:-1]] for row in rows))
+        if max(map(width, others)) + 1 + LEAST_QUESTION <= limit:
+            break
+        names.remove(dropped)
+    return names
+
+
+def _is_upper_bound(request: Request) -> bool:
+    return request.outcome == "failed" and request.error is None
 
 
 def _seconds(request: Request) -> str:
-    is_late = request.outcome == "failed" and request.error is None  # so that it is an upper bound
-    return "" if request.elapsed is None else f"{'<' * is_late}{request.elapsed:.3f}"
+    if request.elapsed is None:
+        return ""
+    sign = "<" if _is_upper_bound(request) else ""
+    return f"{sign}{request.elapsed:.3f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
-    cells = [
-        ["" if cell is None else _in_one_line(str(cell)) for cell in row] for row in [header, *rows]
-    ]
-    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        yield _cut(" ".join(map(_align, header, row, widths)).rstrip())
-
-
-def _align(name: str, cell: str, width: int) -> str:
-    gap = " " * (width - _width(cell))
-    return gap + cell if name in _NUMBERS else cell + gap
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal `text` takes."""
-    return sum(
-        (category(char) not in ("Mn", "Me")) + (east_asian_width(char) in "WF") for char in text
-    )
-
-
-def _in_one_line(text: str) -> str:
-    return escape(text).replace("\n", " ")
-
-
-def _cut(text: str, parts: int = 1) -> str:
-    """Return `text` in one line, as far as there is room for it in one of so many parts of a line of the terminal."""
-    line, columns = (
-        _in_one_line(text),
-        get_terminal_size((sys.maxsize, 0)).columns // parts,
-    )  # of a pipe, all
-    ends = [*accumulate(map(_width, line))]
-    return (
-        line if not ends or ends[-1] <= columns else f"{line[: bisect_right(ends, columns - 1)]}…"
-    )
-
-
-def show_lines(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
-    """Yield what there is to know of a request, with a bar for each event on its time line."""
+def show_lines(request: Request, events: list[Row]) -> Iterator[str]:
+    """Yield what is known of a request, with a bar for each event on its time line."""
     title = f"{request.request_id}  {request.outcome}  {_seconds(request)}"
-    yield click.style(title.rstrip(), fg=_COLORS[request.outcome])
-    started = f"{request.started.astimezone():%Y-%m-%d %H:%M:%S %z}"
-    labels = ", ".join(f"{name}={value}" for name, value in (request.labels or {}).items())
+    yield click.style(title.rstrip(), fg=COLORS[request.outcome])
+
+    labels = [f"{name}={one_line(value)}" for name, value in request.labels.items()]
     yield from _fields(
-        Started=started, Process=request.process, File=request.path, Collection=request.collection
+        {
+            "Started": f"{request.started.astimezone():%Y-%m-%d %H:%M:%S %z}",
+            "Process": request.process,
+            "File": request.path,
+            "Collection": request.collection,
+            "View": request.view,
+            "Labels": ", ".join(labels),
+            "Question": request.question,
+        }
     )
-    yield from _fields(Labels=labels, Question=request.question)
-    yield from ["", *_time_line(request, records), ""]
-    failed, tokens = request.failed_calls or 0, request.total_tokens or 0
-    calls = f"{request.calls} calls, {failed} failed, {tokens} tokens" if request.calls else None
+    if events:
+        yield from ["", *_time_line(request, events), ""]
+
+    errors = show_errors(request.error)
+    if _is_upper_bound(request):
+        errors = [f"{UNKNOWN}: {HOW_TO_KNOW}"]
+    model = None
+    if request.calls:
+        failed, tokens = request.failed_calls or 0, request.total_tokens or 0
+        model = f"{request.calls} calls, {failed} failed, {tokens} tokens"
+
     yield from _fields(
-        Error="\ncaused by ".join(show_errors(request.error)), Model=calls, View=request.view
+        {
+            "Failed step": request.failed_step,
+            "Error": "\ncaused by ".join(errors),
+            "Model": model,
+            "SQL": request.sql,
+            "Rows": "\n".join(_rows(request)),
+            "Answer": request.answer,
+        }
     )
-    yield from _fields(SQL=request.sql, Rows=_rows(request), Answer=request.answer)
 
 
-def _fields(**values: Any) -> Iterator[str]:
+def _fields(values: dict[str, str | None]) -> Iterator[str]:
     for label, value in values.items():
-        if value not in (None, ""):
-            yield click.style(f"  {label:<12}", dim=True) + escape(str(value)).replace(
-                "\n", "\n" + " " * 14
-            )
+        if value:
+            text = visible(value).replace("\n", "\n" + " " * LABEL_WIDTH)
+            yield click.style(f"  {label}".ljust(LABEL_WIDTH), dim=True) + text
 
 
-def _rows(request: Request) -> str | int | None:
-    """Return the first rows of a result as a table, where they have columns, and how many more there are."""
+def _rows(request: Request) -> list[str]:
+    """Return the first rows of a result as a table if they have columns, or else their number."""
     rows, count = request.rows, request.row_count
-    if not (isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)):
-        return count
-    names = [*dict.fromkeys(name for row in rows for name in row)]
-    lines = [*_table(names, ([row.get(name) for name in names] for row in rows[:_ROWS]))]
-    more = (count or len(rows)) - len(rows[:_ROWS])
-    return "\n".join(lines + [f"... and {more:,} more"] * (more > 0))
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        return [] if count is None else [str(count)]
+
+    shown = rows[:SHOWN_ROWS]
+    names: dict[str, None] = {}  # in the order in which they come
+    for row in shown:
+        names.update(dict.fromkeys(row))
+
+    cells = ([one_line(row.get(name)) for name in names] for row in shown)
+    lines = table([one_line(name) for name in names], cells)
+    lines = [cut(line, columns() - LABEL_WIDTH) for line in lines]
+    more = (count or len(rows)) - len(shown)
+    if more > 0:
+        lines.append(f"... and {more:,} more")
+    return lines
 
 
-def _time_line(request: Request, records: Iterable[LogRecord]) -> Iterator[str]:
-    """Yield a line for each event with a bar from its start to its end, and below it why it failed."""
-    events: dict[int, Facts] = {}
-    for facts in (record.facts() for record in records):
-        if number := facts.get("event_id"):
-            begin = (facts["time"] - request.started).total_seconds()
-            events[number] = {
-                "begin": begin,
-                **facts,
-                **events.get(number, {}),
-            }  # it began with its first record
-    ends = [event["begin"] + event.get("elapsed", 0) for event in events.values()]
-    names = {number: _in_one_line(event["event"]) for number, event in events.items()}
-    widest = max([_NAME, *map(_width, names.values())])
-    size = max(min(get_terminal_size((widest + 18 + _BAR, 0)).columns, 120) - widest - 18, 8)
-    scale = size / max([request.elapsed or 1e-6, *ends])
-    mark = "━" if sys.stdout.encoding.lower().startswith("utf") else "="
-    for number, event in events.items():
+def _time_line(request: Request, events: list[Row]) -> Iterator[str]:
+    """Yield a line for each event, with a bar from its start to its end, and below it its error."""
+    names = [one_line(name_of(event)) for event in events]
+    name_width = max(EVENT_NAME, *map(width, names))
+    begins = [(event["started"] - request.started).total_seconds() for event in events]
+    durations = [event.get("elapsed") or 0 for event in events]
+
+    limit = columns()
+    total = min(TIME_LINE_IN_PIPE if limit == sys.maxsize else limit, WIDEST_TIME_LINE)
+    size = max(total - name_width - BESIDE_BAR, SHORTEST_BAR)
+    scale = size / max(request.elapsed or 1e-6, *map(add, begins, durations))
+
+    for event, name, begin in zip(events, names, begins, strict=True):
+        first = min(max(int(begin * scale), 0), size - 1)
+        length, took, color = size - first, "no end", "yellow"
         elapsed = event.get("elapsed")
-        first = min(int(event["begin"] * scale), size - 1)
-        length = size if elapsed is None else max(round(elapsed * scale), 1)
-        bar = f"{' ' * first}{mark * length}"[:size].ljust(size)
-        took = (
-            "no end"
-            if elapsed is None
-            else f"{elapsed:.3f} s"
-            if elapsed >= 1
-            else f"{elapsed * 1000:.1f} ms"
-        )
-        color = "yellow" if elapsed is None else "red" if "error" in event else "cyan"
-        yield f"{number:3} {_align('', names[number], widest)} {click.style(bar, fg=color)} {took:>10}"
+        if elapsed is not None:
+            length = min(max(round(elapsed * scale), 1), length)
+            took = f"{elapsed:.3f} s" if elapsed >= 1 else f"{elapsed * 1000:.1f} ms"
+            color = "red" if event.get("error") else "cyan"
+
+        bar = click.style(pad(" " * first + _mark() * length, size), fg=color)
+        yield f"{event['event_id']:3} {pad(name, name_width)} {bar} {took:>10}"
         for error in show_errors(event.get("error")):
-            yield click.style(_cut(f"{'':6}{error}"), fg="red")
+            yield from _styled(wrap(one_line(error), limit, REASON_LINES, " " * 6), fg="red")
 
 
-def stats_lines(by: str, requests: Iterable[Request]) -> Iterator[str]:
-    """Yield a line for each collection, view or value of a label; its percentiles are those of requests with an end."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    seconds: dict[str, array[float]] = defaultdict(lambda: array("d"))
-    for each in requests:
-        name = str(
-            (getattr(each, by) if by in ("collection", "view") else (each.labels or {}).get(by))
-            or "(none)"
-        )
-        counts[name].update(["requests", each.outcome])
-        counts[name].update({"calls": each.calls or 0, "tokens": each.total_tokens or 0})
-        if each.elapsed is not None:
-            seconds[name].append(each.elapsed)
-    rows = {name: {**counts[name], **_percentiles(seconds[name])} for name in sorted(counts)}
-    return _table(
-        [by, *_COUNTS],
-        ([name, *(row.get(column, 0) for column in _COUNTS)] for name, row in rows.items()),
+def _mark() -> str:
+    """Return what bars are made of; consoles of old code pages have no such line."""
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    return "━" if encoding.lower().startswith("utf") else "="
+
+
+@dataclass
+class Totals:
+    """What the requests of a group come to. Durations are in seconds."""
+
+    requests: int = 0
+    failed: int = 0
+    unfinished: int = 0
+    calls: int = 0
+    tokens: int = 0
+    durations: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def add(self, request: Request) -> None:
+        """Count a request in."""
+        self.requests += 1
+        self.failed += request.outcome == "failed"
+        self.unfinished += request.outcome == "unfinished"
+        self.calls += request.calls or 0
+        self.tokens += request.total_tokens or 0
+        if request.elapsed is not None:
+            self.durations.append(request.elapsed)
+
+    def cells(self) -> list[str]:
+        """Return a cell for each of `STATS_COLUMNS`."""
+        ordered = sorted(self.durations)
+        p50 = p95 = ""
+        if ordered:
+            p50 = f"{ordered[len(ordered) // 2]:.3f}"
+            p95 = f"{ordered[len(ordered) * 95 // 100]:.3f}"
+
+        counts = [self.requests, self.failed, self.unfinished, self.calls, self.tokens]
+        texts = [str(count) for count in counts]
+        return [*texts[:3], p50, p95, *texts[3:]]
+
+
+def stats_lines(by: str, requests: Iterable[Request]) -> list[str]:
+    """Return a header, and a line for each group of requests; percentiles are in seconds.
+
+    Args:
+        by: "collection", "view", "error" (of requests that failed), or the name of a label.
+        requests: in any order.
+    """
+    groups: dict[str, Totals] = {}
+    for request in requests:
+        if by != "error" or request.outcome == "failed":
+            groups.setdefault(_group(request, by), Totals()).add(request)
+
+    names = sorted(groups)
+    numbers = [groups[name].cells() for name in names]
+    header, *lines = table(STATS_COLUMNS, numbers, NUMBERS)
+    limit = max(columns() - len(header) - 1, LEAST_GROUP)
+    return table(
+        [one_line(by), header], zip([cut(name, limit) for name in names], lines, strict=True)
     )
 
 
-def _percentiles(seconds: Iterable[float]) -> dict[str, str]:
-    ordered = sorted(seconds)
-    return {
-        f"p{part}": f"{ordered[len(ordered) * part // 100]:.3f}" if ordered else ""
-        for part in (50, 95)
-    }
+def _group(request: Request, by: str) -> str:
+    """Return the name of the group that a request belongs to, in one line."""
+    name = request.labels.get(by)
+    if by == "collection":
+        name = request.collection
+    elif by == "view":
+        name = request.view
+    elif by == "error":
+        error = request.error
+        name = f"({UNKNOWN})" if error is None else explaining_error(error)["type"]
+    return "(none)" if name in (None, "") else one_line(name)
