@@ -1,4 +1,4 @@
-"""Take the code of a documentation page exactly as printed, and run it in a freshly baked project."""
+"""Take the code of a page of docs/ exactly as it is printed, and run it in a freshly baked project."""
 
 import ast
 import json
@@ -8,39 +8,61 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bake import TEMPLATE, bake, run
+from bake import TEMPLATE, bake, commit_all, git, run
 
 DOCS = TEMPLATE / "docs"
 PACKAGE = "db_ally_file_handler"
 RECORDS_OF_A_REQUEST = 8
+OF_A_FAILED_REQUEST = ["request_start", "event_start", "event_failed", "request_failed"]
 PATIENCE = 60  # seconds: no machine is so busy
 
-_BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_IMPORT = (ast.Import, ast.ImportFrom)
-_SCRIPTS = {"app.py", "label.py", "each.py", "ship.py", "consume.py", "ask.py", "many.py"}
-_SCRIPTS |= {"label_model.py", "label_models.py", "costs.py"}  # and those that end in _app.py
-_FIXTURES = {"make_handler", "read_records", "make_broken_handler"}
+# The modules that each page says to save in the package. All other Python of a page is a script of an application.
+MODULES = {
+    "database.md": ["database.py"],
+    "logging.md": ["application_log.py"],
+    "object-store.md": ["object_store.py"],
+    "queue.md": ["message_queue.py"],
+    "opentelemetry.md": ["telemetry.py"],
+    "background.md": ["background.py"],
+    "recipes.md": [
+        "only_failures.py",
+        "named_model.py",
+        "rotated.py",
+        "tee.py",
+        "lenient.py",
+        "webhook.py",
+        "log_summary.py",
+    ],
+}
 
-# Text that has broken readers: NUL, half an emoji, a line separator, a tag that nobody sees, four bytes of UTF-8.
+BLOCK = re.compile(r"^```(\w+) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FIXTURES = {"make_handler", "read_records", "make_broken_handler"}  # that a page replaces in conftest.py
+
+# Text that has broken readers: NUL, a lone surrogate, a line separator, a tag that nobody sees, four bytes of UTF-8.
 HOSTILE = "Krak\0w \ud83d \u2028 \U000e0041 \U0001f98a"
 READABLE = "Krak\\u0000w \\ud83d \u2028 \U000e0041 \U0001f98a"
-HOSTILE_REQUESTS, HOSTILE_RECORDS = 5, 4 * RECORDS_OF_A_REQUEST + 4
-_ASK_HOSTILE = f"""
+HOSTILE_REQUESTS = 5
+HOSTILE_RECORDS = 4 * RECORDS_OF_A_REQUEST + 4
+ASK_HOSTILE = f"""
 import asyncio, contextlib
 from application import make_collection, make_engine
 from db_ally_file_handler import Recorder, recording
-hostile, engine = {HOSTILE!a}, make_engine()
+
+hostile = {HOSTILE!a}
+engine = make_engine()
 
 async def away(conversation):
     raise ConnectionError(hostile)
 
 def ask(question, name="staff", **options):
+    collection = make_collection(engine, handler, name=name, **options)
     with contextlib.suppress(Exception), recording(user=hostile, model=hostile, traceparent=hostile):
-        asyncio.run(make_collection(engine, handler, name=name, **options).ask(question))
+        asyncio.run(collection.ask(question))
 
 ask("before")
 ask(hostile, name=hostile)
@@ -51,7 +73,7 @@ print("lost:", handler.lost_records)
 """
 
 FORKED_REQUESTS = 15
-_FORKED = f"""
+ASK_IN_WORKERS = f"""
 import asyncio, os, sys
 from application import make_collection, make_engine
 {{app}}
@@ -63,31 +85,30 @@ def ask():
 ask()
 workers = []
 for _ in range(2):
-    if not (worker := os.fork()):
+    worker = os.fork()
+    if worker == 0:
         ask()
         sys.exit(handler.lost_records)
     workers.append(worker)
-print([os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers], handler.lost_records)
+exit_codes = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
+print(exit_codes, handler.lost_records)
 """
-OF_A_FAILED_REQUEST = ["request_start", "event_start", "event_failed", "request_failed"]
-_UNCAUGHT = """
+
+END_BY_AN_ERROR = """
 import asyncio
-from application import make_collection, make_engine
+from application import away, make_collection, make_engine
 from db_ally_file_handler import recording
 {app}
-
-async def away(conversation):
-    raise ConnectionError("the model is away")
 
 engine = make_engine()
 asyncio.run(make_collection(engine, handler).ask("Who?"))
 {block}asyncio.run(make_collection(engine, handler, reply=away).ask("Who?"))
 """
 
-# Does what each line of its input says and answers each with a line.
-_APPLICATION = """
+# Does what each line of its input says, and answers each with a line.
+APPLICATION = """
 import asyncio, contextlib, json, logging, os, signal, sys, time
-from application import make_collection, make_engine, say
+from application import away, make_collection, make_engine, say
 from db_ally_file_handler import recording
 {app}
 warnings = []
@@ -98,26 +119,23 @@ class Warnings(logging.Handler):
 
 logging.getLogger("db_ally_file_handler").addHandler(Warnings())
 
-async def fail(conversation):
-    raise ConnectionError("the model is away")
-
 async def die(conversation):
     if "Decision:" not in conversation or "aggregation" in conversation:
-        time.sleep(float(os.environ.get("SECONDS_BEFORE_KILL", 0)))
         os.kill(os.getpid(), signal.SIGKILL)
     return await say()(conversation)
 
-async def ask(reply, question):
-    rows = 0
+async def ask(reply):
+    collection = make_collection(engine_of_staff, handler, reply=reply)
     with contextlib.suppress(Exception), recording():
-        rows = len((await make_collection(ENGINE_OF_STAFF, handler, reply=reply).ask(question)).results)
-    return rows
+        return len((await collection.ask("Who?")).results)
+    return 0
 
-ENGINE_OF_STAFF = make_engine()
+replies = {"ask": say(), "fail": away, "die": die}
+engine_of_staff = make_engine()
 for line in sys.stdin:
     what, times = line.split()
     started = time.perf_counter()
-    rows = sum(asyncio.run(ask(dict(ask=say(), fail=fail, die=die)[what], "Who?")) for _ in range(int(times)))
+    rows = sum(asyncio.run(ask(replies[what])) for _ in range(int(times)))
     seconds = time.perf_counter() - started
     answer = dict(rows=rows, seconds=seconds, lost=handler.lost_records, warnings=warnings)
     print(json.dumps(answer), flush=True)
@@ -131,7 +149,7 @@ def blocks(page: str) -> dict[str, str]:
         ValueError: two blocks have the same name.
     """
     found: dict[str, str] = {}
-    for _, name, code in _BLOCK.findall((DOCS / page).read_text("utf-8")):
+    for _, name, code in BLOCK.findall((DOCS / page).read_text("utf-8")):
         if name in found:
             raise ValueError(f"{page} has two blocks named {name}")
         found[name] = code
@@ -141,26 +159,61 @@ def blocks(page: str) -> dict[str, str]:
 def bake_page(output_dir: Path, *pages: str) -> Path:
     """Return a project with the modules that `pages` print in its package, and their fixtures in place of its own.
 
-    The scripts that a page prints are no modules: they are what an application does with one.
+    It is what an owner has who has followed the pages by copy and paste and let ruff sort the imports of the fixtures.
     """
     project = bake(output_dir)
     for page in pages:
-        for name, code in blocks(page).items():
-            if name == "conftest.py":
-                change_fixtures(project / "tests" / name, code)
-            elif name.endswith(".py") and name not in _SCRIPTS and not name.endswith("_app.py"):
-                (project / "src" / PACKAGE / name).write_text(code, "utf-8")
+        printed = blocks(page)
+        for name in MODULES[page]:
+            (project / "src" / PACKAGE / name).write_text(printed[name], "utf-8")
+        if "conftest.py" in printed:
+            conftest = project / "tests" / "conftest.py"
+            change_fixtures(conftest, printed["conftest.py"])
+            run(project, "ruff", "check", "--quiet", "--fix", "tests/conftest.py")
+            run(project, "ruff", "format", "--quiet", "tests/conftest.py")
     return project
+
+
+def check(project: Path) -> None:
+    """Run the project's own check.py in a scrubbed environment, and see that it leaves nothing that git would add.
+
+    Raises:
+        AssertionError: a check fails, with what it prints; or there are files that were not there before.
+    """
+    commit_all(project)
+    with tempfile.TemporaryDirectory() as home:
+        scrubbed = {"HOME": home, "PATH": os.defpath, "LANG": "C.UTF-8"}
+        done = subprocess.run(
+            [sys.executable, "check.py", "--quick"],
+            cwd=project,
+            env=scrubbed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout
+    assert git(project, "status", "--porcelain") == ""
 
 
 def pass_contract(project: Path, env: Mapping[str, str] | None = None) -> None:
     """Run the contract tests, which nobody changed.
 
     Raises:
-        AssertionError: some fail; with what they print.
+        AssertionError: some fail or are skipped; with what they print.
     """
     report = run(project, "pytest", "-q", "-p", "no:cacheprovider", "tests/test_handler_contract.py", env=env)
     assert re.search(r"^\d+ passed in", report, re.MULTILINE), report
+
+
+def python(project: Path, code: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments for `subprocess` that run `code` with the project's package, tests and example."""
+    folders = [str(project / folder) for folder in ("src", "tests", "examples")]
+    return {
+        "args": [sys.executable, "-c", code],
+        "cwd": project,
+        "env": {**os.environ, "PYTHONPATH": os.pathsep.join(folders), **(env or {})},
+        "text": True,
+    }
 
 
 def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> str:
@@ -169,76 +222,61 @@ def run_code(project: Path, code: str, env: Mapping[str, str] | None = None) -> 
     Raises:
         AssertionError: it failed; with all that it printed.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=5 * PATIENCE,
-    )
+    done = subprocess.run(**python(project, code, env), capture_output=True, timeout=5 * PATIENCE)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def ask_hostile(project: Path, app: str, env: Mapping[str, str] | None = None, *, bound: bool = True) -> None:
     """Ask what has broken readers, and what is far too long, between questions that are harmless.
 
-    With `bound=False` nothing is cut.
+    With `bound=False` nothing is truncated.
 
     Raises:
         AssertionError: a record is lost.
     """
-    unbound = "" if bound else "handler = Recorder(handler.sink, max_chars=None)\n"
-    assert "lost: 0\n" in run_code(project, app + unbound + _ASK_HOSTILE, env)
+    unbound = "" if bound else "handler.max_chars = None\n"
+    assert "lost: 0\n" in run_code(project, app + unbound + ASK_HOSTILE, env)
 
 
 def ask_in_workers(project: Path, app: str, env: Mapping[str, str] | None = None) -> str:
-    """Ask in a process, then in two at once that were forked from it; return what is said.
+    """Ask in a process, then in two at once that were forked from it; return what they print.
 
     Raises:
         AssertionError: a record is lost.
     """
-    *said, lost = run_code(project, _FORKED.format(app=app), env).splitlines()
+    *said, lost = run_code(project, ASK_IN_WORKERS.format(app=app), env).splitlines()
     assert lost == "[0, 0] 0"
     return "\n".join(said)
 
 
 def end_by_an_error(project: Path, app: str, env: Mapping[str, str] | None = None, *, block: bool = True) -> str:
-    """Ask a question, and then one that fails, which ends the process; return what it says.
+    """Ask a question, and then one that fails, which ends the process; return what it prints to standard error.
 
     With `block=False` no `recording()` is around the latter.
     """
-    code = _UNCAUGHT.format(app=app, block="with recording(): " if block else "")
-    environment = {**os.environ, "PYTHONPATH": _python_path(project), **(env or {})}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=5 * PATIENCE)
+    code = END_BY_AN_ERROR.format(app=app, block="with recording(): " if block else "")
+    done = subprocess.run(**python(project, code, env), capture_output=True, timeout=5 * PATIENCE)
     assert done.returncode == 1
-    return done.stderr
+    return str(done.stderr)
 
 
 class Application:
     """A process of its own that asks a collection of `project` with the `handler` that the code `app` makes."""
 
     def __init__(self, project: Path, app: str, env: Mapping[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _APPLICATION.replace("{app}", app)],
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": _python_path(project), **(env or {})},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        code = APPLICATION.replace("{app}", app)
+        self._process = subprocess.Popen(**python(project, code, env), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> "Application":
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Let it come to its end, as an application that has nothing more to do."""
-        if exception[0]:
+        if error is not None:
             self._process.kill()
         self._process.communicate(timeout=PATIENCE)
-        assert exception[0] or self._process.returncode in (0, -signal.SIGKILL)
+        assert error is not None or self._process.returncode in (0, -signal.SIGKILL)
 
     def ask(self, times: int = 1) -> dict[str, Any]:
         """Ask one question after the other.
@@ -252,7 +290,7 @@ class Application:
         return self._do(f"ask {times}")
 
     def fail(self, times: int = 1) -> dict[str, Any]:
-        """Ask questions that fail, as the model is away."""
+        """Ask questions that fail, because the model is away."""
         return self._do(f"fail {times}")
 
     def die_in_a_request(self) -> None:
@@ -276,24 +314,31 @@ class Application:
         self._process.stdin.flush()
 
 
-def _python_path(project: Path) -> str:
-    return os.pathsep.join(str(project / folder) for folder in ("src", "tests", "examples"))
-
-
 def change_fixtures(conftest: Path, printed: str) -> None:
     """Put the fixtures of `printed` in place of their namesakes, and its imports below the others."""
-    code, change = conftest.read_text("utf-8").splitlines(), printed.splitlines()
-    fixtures = [node for node in ast.parse("\n".join(code)).body if getattr(node, "name", "") in _FIXTURES]
-    assert len(fixtures) == len(_FIXTURES)
-    first = min(_first_line(node) for node in fixtures)
-    for node in reversed(fixtures):
-        del code[_first_line(node) : node.end_lineno]
-    last_import = max(node.end_lineno or 0 for node in ast.parse(printed).body if isinstance(node, _IMPORT))
-    code[first:first] = change[last_import:]
-    below_imports = max(node.end_lineno or 0 for node in ast.parse("\n".join(code)).body if isinstance(node, _IMPORT))
-    code[below_imports:below_imports] = change[:last_import]
-    conftest.write_text("\n".join([*code, ""]), "utf-8")
+    imports, fixtures = split_imports(printed)
+    lines = conftest.read_text("utf-8").splitlines()
+    replaced = [node for node in ast.parse("\n".join(lines)).body if getattr(node, "name", "") in FIXTURES]
+    assert len(replaced) == len(FIXTURES)
+
+    for node in reversed(replaced):
+        del lines[first_line(node) : node.end_lineno]
+    start = first_line(replaced[0])
+    lines[start:start] = fixtures
+
+    own_imports, rest = split_imports("\n".join(lines))
+    conftest.write_text("\n".join([*own_imports, *imports, *rest, ""]), "utf-8")
 
 
-def _first_line(node: ast.stmt) -> int:
-    return int(min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))]) - 1)
+def split_imports(code: str) -> tuple[list[str], list[str]]:
+    """Return the lines up to the last import at the top of a module, and those below."""
+    imports = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    end = max(node.end_lineno or 0 for node in imports)
+    lines = code.splitlines()
+    return lines[:end], lines[end:]
+
+
+def first_line(node: ast.stmt) -> int:
+    """Return the index of the first line of a function, with its decorators."""
+    decorators = getattr(node, "decorator_list", [])
+    return int(min([node.lineno, *(decorator.lineno for decorator in decorators)])) - 1

@@ -17,6 +17,7 @@ from pages import (
     ask_hostile,
     bake_page,
     blocks,
+    check,
     end_by_an_error,
     pass_contract,
     run_code,
@@ -105,22 +106,12 @@ def _url(server: Server) -> str:
     return f"postgresql+psycopg://postgres@127.0.0.1:{server.port}"
 
 
-def test_the_contract_holds(project: Path, env: Env) -> None:
-    pass_contract(project, env)
+def test_the_project_is_green_after_the_page(tmp_path: Path) -> None:
+    check(bake_page(tmp_path, "database.md"))
 
 
-def test_the_contract_empties_no_table_of_an_application(project: Path, tmp_path: Path) -> None:
-    env = {"RECORDS_URL": f"sqlite:///{tmp_path / 'records.db'}"}
-    with Application(project, PAGE["app.py"], env) as application:
-        application.ask()
-
-    with pytest.raises(AssertionError, match="not a database for tests"):
-        pass_contract(project, env)
-
-    engine = create_engine(env["RECORDS_URL"])
-    with engine.connect() as database:
-        assert count(database) == RECORDS_OF_A_REQUEST
-    engine.dispose()
+def test_the_contract_holds(project: Path, url: str) -> None:
+    pass_contract(project, {"TEST_RECORDS_URL": url})
 
 
 def test_a_kill_loses_nothing(project: Path, env: Env, database: Connection) -> None:
@@ -148,7 +139,8 @@ def test_the_queries_answer(project: Path, env: Env, database: Connection) -> No
     assert sum(row.tokens for row in tokens) == database.scalar(
         text("SELECT sum(CAST(record -> 'data' ->> 'total_tokens' AS integer)) FROM records")
     )
-    assert [database.execute(text(PAGE[query]), {"since": "2999-01-01"}).all() for query in QUERIES] == [[], [], []]
+    for query in QUERIES:
+        assert database.execute(text(PAGE[query]), {"since": "2999-01-01"}).all() == []
 
 
 def test_psql_takes_a_time_with_quotes_of_its_own(project: Path, postgres: Server, postgres_url: str) -> None:
@@ -195,8 +187,8 @@ def test_a_database_that_refuses_does_not_reach_the_user(project: Path, env: Env
 
     assert answer["rows"] == 3
     assert answer["lost"] == 3 * RECORDS_OF_A_REQUEST
-    assert len(answer["warnings"]) == 1
-    assert "Who?" not in answer["warnings"][0]
+    assert answer["warnings"]
+    assert "Who?" not in str(answer["warnings"])
 
 
 def test_a_server_that_restarts_does_not_reach_the_user(project: Path, postgres: Server, postgres_url: str) -> None:
@@ -208,8 +200,9 @@ def test_a_server_that_restarts_does_not_reach_the_user(project: Path, postgres:
         postgres.start()
         restarted = application.ask(2)
 
-    assert (stopped["rows"], stopped["lost"], len(stopped["warnings"])) == (3, 3 * RECORDS_OF_A_REQUEST, 1)
-    assert (restarted["rows"], restarted["lost"], len(restarted["warnings"])) == (2, 3 * RECORDS_OF_A_REQUEST, 1)
+    assert (stopped["rows"], stopped["lost"]) == (3, 3 * RECORDS_OF_A_REQUEST)
+    assert (restarted["rows"], restarted["lost"]) == (2, 3 * RECORDS_OF_A_REQUEST)
+    assert restarted["warnings"]
     with engine.connect() as database:
         assert count(database) == 3 * RECORDS_OF_A_REQUEST
     engine.dispose()
@@ -259,18 +252,21 @@ def test_forked_processes_store_rows_of_their_own(project: Path, postgres_url: s
 
 MANY_AT_ONCE = """
 import multiprocessing
-from db_ally_file_handler.database import ENGINE, RECORDS, create_table
+import os
+from db_ally_file_handler.database import RECORDS, RecordTable
+
+table = RecordTable(os.environ["RECORDS_URL"])
 
 def boot(ready):
     ready.wait()
-    create_table()
+    table.create()
 
 if __name__ == "__main__":
     failed = 0
     context = multiprocessing.get_context("fork")
     for _ in range(8):
-        RECORDS.metadata.drop_all(ENGINE)
-        ENGINE.dispose()
+        RECORDS.metadata.drop_all(table.engine)
+        table.engine.dispose()
         ready = context.Barrier(2)
         workers = [context.Process(target=boot, args=(ready,)) for _ in range(2)]
         [worker.start() for worker in workers]
