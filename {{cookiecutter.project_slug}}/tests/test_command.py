@@ -69,7 +69,7 @@ async def three(log_dir: Path, make_collection: MakeCollection) -> AsyncIterator
         await ask(handler, collection="orders")
     await fail(handler, make_collection)
     tracker = EventTracker.initialize_with_handlers([handler])
-    await tracker.request_start(RequestStart("staff", None)  # type: ignore[arg-type])
+    await tracker.request_start(RequestStart("staff", None))  # type: ignore[arg-type]
     async with tracker.track_event(LLMEvent("prompt", "Prompt")):
         yield log_dir
 
