@@ -69,7 +69,7 @@ async def three(log_dir: Path, make_collection: MakeCollection) -> AsyncIterator
         await ask(handler, collection="orders")
     await fail(handler, make_collection)
     tracker = EventTracker.initialize_with_handlers([handler])
-    await tracker.request_start(RequestStart("staff", None)  # type: ignore[arg-type])
+    await tracker.request_start(RequestStart("staff", None))  # type: ignore[arg-type]
     async with tracker.track_event(LLMEvent("prompt", "Prompt")):
         yield log_dir
 
@@ -240,7 +240,7 @@ async def test_list_tells_what_the_model_replied_if_nothing_could_be_done_with_i
     log_dir: Path, make_collection: MakeCollection
 ) -> None:
     for iql in ("UNSUPPORTED QUERY", "lives_in(", ""):
-        collection = make_collection(Handler(log_dir, "all"), reply=say(iql=iql))
+        collection = make_collection(Handler(log_dir, "all", "jsonl"), reply=say(iql=iql))
         with pytest.raises(ViewExecutionError), recording():
             await collection.ask("Who?")
 
@@ -259,7 +259,7 @@ async def test_a_failure_of_unknown_cause_says_what_is_known_and_what_to_do(
     log_dir: Path, make_collection: MakeCollection
 ) -> None:
     with contextlib.suppress(ViewExecutionError):
-        await make_collection(Handler(log_dir, "all"), reply=down).ask("Who?")
+        await make_collection(Handler(log_dir, "all", "jsonl"), reply=down).ask("Who?")
     await asyncio.sleep(0)
     gc.collect()
 
@@ -343,7 +343,7 @@ EXPECTED_JSON = {"question": "Who? 👩 日本 \x85", "collection": "staff"}
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp437", "latin-1", "ascii"])
 async def test_json_is_json_in_any_encoding(encoding: str, log_dir: Path) -> None:
-    await ask(Handler(log_dir, "all"), question=EXPECTED_JSON["question"])
+    await ask(Handler(log_dir, "all", "jsonl"), question=EXPECTED_JSON["question"])
 
     done = run_module("list", "--json", log_dir, env={"PYTHONIOENCODING": encoding})
     row = json.loads(done.stdout.decode(encoding))
@@ -377,7 +377,7 @@ def test_it_runs_as_a_module(
 
 @posix_only
 async def test_standard_output_that_is_closed_or_full_takes_one_line(log_dir: Path) -> None:
-    await ask(Handler(log_dir, "all"))
+    await ask(Handler(log_dir, "all", "jsonl"))
 
     closed = run_module("list", log_dir, stdout=None, preexec_fn=lambda: os.close(1))
     assert (closed.returncode, closed.stderr) == (0, b"")
@@ -437,7 +437,7 @@ def make_nasty_directory(log_dir: Path) -> None:
 
 @posix_only
 async def test_whatever_is_in_the_directory_each_command_shows_what_it_can(log_dir: Path) -> None:
-    await ask(Handler(log_dir, "all"), question="Good?")
+    await ask(Handler(log_dir, "all", "jsonl"), question="Good?")
     make_nasty_directory(log_dir)
     commands = [
         ["list", "-n", "99"],
@@ -490,7 +490,7 @@ async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
     patience: str, is_shown: bool, log_dir: Path
 ) -> None:
     for _ in range(3):
-        await ask(Handler(log_dir))
+        await ask(Handler(log_dir, log_format="jsonl"))
 
     code = TERMINAL.replace("{package}", PACKAGE)
     with start_python(code, patience, str(log_dir)) as process:

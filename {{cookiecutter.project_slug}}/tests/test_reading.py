@@ -110,7 +110,7 @@ async def test_a_failure_of_unknown_cause_has_no_error(
     log_dir: Path, make_collection: MakeCollection
 ) -> None:
     with contextlib.suppress(ViewExecutionError):
-        await make_collection(Handler(log_dir, "all"), reply=down).ask("Who?")
+        await make_collection(Handler(log_dir, "all", "jsonl"), reply=down).ask("Who?")
     await asyncio.sleep(0)
     gc.collect()
 
@@ -120,7 +120,7 @@ async def test_a_failure_of_unknown_cause_has_no_error(
 
 
 async def test_withheld_content_is_read_as_withheld(log_dir: Path) -> None:
-    await ask(Handler(log_dir, "all", record_inputs=False, record_outputs=False))
+    await ask(Handler(log_dir, "all", "jsonl", record_inputs=False, record_outputs=False))
 
     (request,) = requests(log_dir)
     assert (request.question, request.rows, request.sql) == ("[withheld]", "[withheld]", None)
@@ -128,7 +128,7 @@ async def test_withheld_content_is_read_as_withheld(log_dir: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 100_000])
 async def test_the_number_of_rows_is_that_of_the_result(count: int, log_dir: Path) -> None:
-    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all")])
+    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "all", "jsonl")])
     await tracker.request_start(RequestStart("staff", "Who?"))
     result = ExecutionResult([{"n": 1}] * count, {"iql": "named('Ann')"}, 0.1, 0.1, "StaffView")
     await tracker.request_end(RequestEnd(result))
@@ -141,7 +141,7 @@ async def test_the_number_of_rows_is_that_of_the_result(count: int, log_dir: Pat
 
 async def test_requests_make_a_data_frame(log_dir: Path) -> None:
     for collection in ("staff", "orders"):
-        await ask(Handler(log_dir, "{request_id}"), collection=collection)
+        await ask(Handler(log_dir, "{request_id}", "jsonl"), collection=collection)
 
     frame = pandas.DataFrame(map(asdict, requests(log_dir)))
     assert frame.groupby("collection").calls.sum().to_dict() == {"staff": 1, "orders": 1}

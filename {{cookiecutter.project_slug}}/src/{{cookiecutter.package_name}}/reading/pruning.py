@@ -73,9 +73,7 @@ def _expression(pattern: str) -> str:
         expression += re.escape(literal)
         if name == "started_at":
             for text, code in re.findall("([^%]*)(%.)?", time_format or ""):
-                expression += re.escape(text)
-                if code:
-                    expression += TIME_CODES[code[1]]
+                expression += re.escape(text) + TIME_CODES.get(code, "")
         elif name:
             expression += "[0-9A-Za-z_~-]+"
     return expression
