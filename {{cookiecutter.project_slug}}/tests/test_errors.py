@@ -140,6 +140,28 @@ async def test_the_error_is_what_left_the_ask_also_if_the_application_translates
     assert errors_by_question(records)["Who?"]["type"] == "ValueError"
 
 
+async def test_the_error_is_what_left_the_ask_also_if_the_application_goes_on_with_its_cause(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    with pytest.raises(KeyError), recording():
+        try:
+            await make(reply=away).ask("Who?")
+        except dbally.DbAllyError as error:
+            raise KeyError("of the application") from error.__cause__
+
+    assert errors_by_question(records)["Who?"]["type"] == "ViewExecutionError"
+
+
+async def test_a_view_execution_error_without_its_usual_state_is_recorded(
+    records: list[Record],
+) -> None:
+    without_state: Any = None
+
+    recorded = await record_error(ViewExecutionError("StaffView", without_state), records)
+
+    assert recorded["message"] == "Error while executing view StaffView"
+
+
 async def test_of_two_asks_in_turn_each_has_its_own_error(
     make: MakeCollection, records: list[Record]
 ) -> None:

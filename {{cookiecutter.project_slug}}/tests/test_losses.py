@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }} import Record, Recorder
 class Clock:
     """A clock that a test sets forward, in seconds."""
 
-    now = 1.0  # the machine has just been started
+    now = 1.0  # less than a minute since the machine was started
 
     def __call__(self) -> float:
         return self.now
@@ -76,9 +76,10 @@ async def test_in_between_it_warns_at_most_once_a_minute(
     handler = Recorder(always_failing_sink)
 
     for _ in range(6):
-        await ask(handler)  # four records
+        await ask(handler)  # loses four records at once
         clock.now += 31
 
+    # The 1st and the 10th in any case; the 9th and the 17th, because a minute has passed.
     assert announced_counts(caplog.messages) == [1, 9, 10, 17]
 
 
@@ -114,6 +115,21 @@ async def test_an_error_without_a_message_is_named(caplog: pytest.LogCaptureFixt
     await ask(Recorder(sink))
 
     assert caplog.messages[0].endswith("; the last one: TimeoutError()")
+
+
+async def test_an_error_whose_message_cannot_be_read_does_not_break_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class OddError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no message either")
+
+    def sink(record: Record) -> None:
+        raise OddError
+
+    await ask(Recorder(sink))
+
+    assert caplog.messages[0].endswith("; the last one: OddError")
 
 
 async def test_the_warning_survives_a_configuration_of_logging_that_does_not_name_it(

@@ -16,7 +16,8 @@ from dbally import DbAllyError
 from dbally.collection.collection import Collection
 
 from {{ cookiecutter.package_name }} import Record, recording, unrecorded
-from {{ cookiecutter.package_name }}.blocks import NO_REQUEST, WRONG_CONTEXT, warn_once
+from {{ cookiecutter.package_name }}.blocks import NO_REQUEST, WRONG_CONTEXT
+from {{ cookiecutter.package_name }}.failures import warn_once
 
 MakeCollection = Callable[..., Collection]
 
@@ -104,6 +105,20 @@ async def test_each_cut_of_a_label_and_of_the_question_in_the_summary_is_told(
     assert records[-1].cut == {"labels.note": 5_000, "question": 2_100}
     for record in records[1:-1]:
         assert record.cut is None
+
+
+async def test_names_of_labels_are_masked_and_bounded_too(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    collection = make()
+    with recording(**{"self": 1, "n" * 5_000: 2, "\ud800": 3}):
+        await collection.ask("Who?")
+
+    first, second, third = records[0].labels
+    assert first == "self"
+    assert second == "n" * 2_000
+    assert third == "\\ud800"
+    assert records[0].cut == {"labels.(key)": 5_000}
 
 
 async def test_tasks_and_threads_that_start_in_a_block_take_part(
@@ -221,6 +236,7 @@ async def test_generators_that_are_stepped_in_turn_label_nothing_afterwards_and_
 
     labels = labels_by_question(records)
     assert labels["first of ann"] == {"user": "ann"}
+    assert labels["second of ann"] == {"user": "bob"}  # wrong, which is why there is a warning
     assert labels["second of bob"] == {"user": "bob"}
     assert labels["after"] == {}
     assert caplog.messages == [WRONG_CONTEXT]
@@ -283,7 +299,7 @@ async def test_a_block_that_is_left_in_another_context_warns_once_and_breaks_no_
         assert result.results
 
     assert caplog.messages == [WRONG_CONTEXT]
-    assert "make that an async function" in WRONG_CONTEXT
+    assert "declare that `async def`" in WRONG_CONTEXT
     assert labels_by_question(records) == {"Who?": {}}
 
 

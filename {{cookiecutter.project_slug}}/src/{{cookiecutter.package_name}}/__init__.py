@@ -1,6 +1,6 @@
 """An event handler that records every request to a db-ally collection.
 
-In files, here one for each collection, as JSON lines:
+To files, here one for each collection, as JSON lines:
 
     >>> handler = {{ cookiecutter.handler_class }}("logs", "{collection}.jsonl")
     >>> staff = make_collection("staff", event_handlers=[handler])
@@ -32,7 +32,7 @@ As text for people:
     1f2e3d4c   Summary: StaffView, 1 rows, 2 calls, 0 failed, 230 tokens
     <BLANKLINE>
 
-README.md says what is promised, and where to change what.
+README.md says where to change what, and docs/operations.md what is promised.
 """
 
 from importlib import import_module

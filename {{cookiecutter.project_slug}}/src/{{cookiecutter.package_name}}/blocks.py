@@ -7,43 +7,43 @@ So each block knows whether it is over, and `current_blocks` leaves out those th
 
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import cache
 from typing import TYPE_CHECKING, Self
 from weakref import WeakValueDictionary
 
-from .failures import error_of_ask, has_left_ask, warn
+from .failures import error_of_ask, has_left_any_ask, warn_once
 
 if TYPE_CHECKING:
     from .recorder import RequestContext
 
 WRONG_CONTEXT = (
-    "A recording() or unrecorded() block was left in another context, or in another order, than it "
-    "was entered. Requests may have wrong labels or none, and lack their errors. Put the block "
-    "directly around the `ask`; in a dependency of a web framework, make that an async function."
+    "A recording() or unrecorded() block was entered and left in different contexts, or not in "
+    "nested order. Requests may have wrong labels or none, and lack their errors. Put the block "
+    "directly around the `ask`; in a dependency of a web framework, declare that `async def`."
 )
 NO_REQUEST = (
-    "An `ask` failed in a recording() block, but no recorded request started in the block. A block "
-    "does not travel to the threads of `run_in_executor` or `ThreadPoolExecutor.submit`: put it "
-    "into the function that runs there, or use `asyncio.to_thread`."
+    "An `ask` failed in a recording() block, but its request did not start there. So its error is "
+    "not recorded. Either the collection has no recorder, or the `ask` started before the block, "
+    "or it runs in a thread that does not see the block: put the block into the function that "
+    "`run_in_executor` or `ThreadPoolExecutor.submit` calls, or use `asyncio.to_thread`."
 )
 
 
 class recording:  # in lower case like `suppress`, because it is used like it
-    """Labels the requests that start in this block, and records the error that ends one of them.
+    """Labels the requests that start in this block, and records the errors that end them.
 
     A handler alone cannot do that: db-ally drops a failed request after its exception has left
-    `ask`, and does not say what it was. Blocks inside blocks add their labels. Tasks, and threads
-    of `asyncio.to_thread`, that start inside take part. The exception goes on unchanged.
+    `ask`, and does not say what it was. Blocks inside blocks add their labels. Tasks that start
+    inside take part, and so do threads of `asyncio.to_thread`. The exception goes on unchanged.
 
-    Leaving a block never raises. If it is left in another context than it was entered, as in a
-    generator that is resumed elsewhere, the first one in a process is warned of.
+    Leaving a block never raises. If a block is not left where it was entered, for example in a
+    generator that another task resumes, a warning is logged, once in a process.
 
         with recording(user="ann") as block:
             answer = await collection.ask(question)
         print(block.request_id)
 
     Args:
-        labels: what the requests are to be found by; 3,000 characters in all.
+        labels: what the requests are to be found by; 3,000 characters in all, 2,000 in one label.
 
     Attributes:
         labels: the labels of this block alone.
@@ -52,17 +52,17 @@ class recording:  # in lower case like `suppress`, because it is used like it
 
     is_recorded = True
 
-    def __init__(self, **labels: object) -> None:
+    def __init__(self, /, **labels: object) -> None:
         self.labels = labels
         self.request_id: str | None = None
-        self._times_entered = 0  # less how often it was left
+        self._open_entries = 0  # how often it was entered and not left yet
         self._had_request = False
         self._requests: WeakValueDictionary[str, RequestContext] = WeakValueDictionary()
 
     @property
     def is_over(self) -> bool:
         """Whether it was left as often as it was entered."""
-        return self._times_entered == 0
+        return self._open_entries == 0
 
     def add(self, request: "RequestContext") -> None:
         """Take in a request that has started in this block."""
@@ -73,11 +73,11 @@ class recording:  # in lower case like `suppress`, because it is used like it
 
     def __enter__(self) -> Self:
         blocks = current_blocks()
-        self._times_entered += 1
+        self._open_entries += 1
         _blocks.set((*blocks, self))
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    def __exit__(self, error_type: object, error: BaseException | None, traceback: object) -> None:
         self._leave()
 
         if error is not None:
@@ -86,7 +86,7 @@ class recording:  # in lower case like `suppress`, because it is used like it
 
     def _leave(self) -> None:
         blocks = list(current_blocks())
-        self._times_entered -= 1
+        self._open_entries -= 1
 
         if blocks and blocks[-1] is self:
             blocks.pop()
@@ -98,8 +98,8 @@ class recording:  # in lower case like `suppress`, because it is used like it
         _blocks.set(tuple(blocks))
 
     def _record_error(self, error: BaseException) -> None:
-        """Record the error of each open request that `error`, or what led to it, has ended."""
-        if not self._had_request and has_left_ask(error):
+        """Record the error of each open request that `error` has ended, or something behind it."""
+        if not self._had_request and has_left_any_ask(error):
             warn_once(NO_REQUEST)
 
         open_requests = self._open_requests()
@@ -107,11 +107,13 @@ class recording:  # in lower case like `suppress`, because it is used like it
             own_error = None
             if request.ask_frame_id is not None:
                 own_error = error_of_ask(request.ask_frame_id, error)
-            elif len(open_requests) == 1:  # db-ally's tracker was used without an `ask`
+            elif len(open_requests) == 1:
+                # Without an `ask`, db-ally's tracker was used directly. Nothing shows whose error
+                # it is, unless there is only one request.
                 own_error = error
 
             if own_error is not None:
-                request.recorder.close_request("request_failed", request, own_error)
+                request.recorder.finish_request("request_failed", request, own_error)
 
     def _open_requests(self) -> list["RequestContext"]:
         open_requests = []
@@ -138,9 +140,3 @@ _blocks: ContextVar[tuple[recording, ...]] = ContextVar("blocks", default=())
 def current_blocks() -> tuple[recording, ...]:
     """Return the blocks around the caller that are not over, outermost first."""
     return tuple(block for block in _blocks.get() if not block.is_over)
-
-
-@cache
-def warn_once(message: str) -> None:
-    """Warn of something that concerns the code of the application; once in a process."""
-    warn(message)

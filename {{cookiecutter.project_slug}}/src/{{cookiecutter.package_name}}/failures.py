@@ -1,16 +1,20 @@
 """Everything about exceptions: which one ended an event or a request, and what led to it.
 
 db-ally calls no handler when something fails (https://github.com/deepsense-ai/db-ally/issues/72).
-What helps are four facts of CPython 3.11 and later, where an object dies as soon as nothing refers
-to it any more:
+But it drops the contexts of what has failed, and that tells us. This module relies on four facts of
+CPython 3.11 and later, where an object dies as soon as its last reference goes away:
 
-1. An exception that leaves db-ally's `track_event` drops the context of the event.
-2. While the context's `__del__` runs because of that, `sys.exception()` is this exception.
-3. The traceback of an exception has the frame of each call that the exception has left. So one that
-   has left a `Collection.ask` has the frame of this very call.
-4. The context of the request dies later, together with the exception, and nothing says then what
-   the exception was. So only a block around the `ask` knows the error of a request; see
-   `blocks.py`.
+1. db-ally keeps the context of an event in a local variable of `track_event`, which is an
+   `asynccontextmanager`. When an exception leaves it, contextlib's `__aexit__` executes
+   `exc.__traceback__ = traceback`. That takes the frame of `track_event` out of the traceback.
+   Nothing else refers to this frame, so it dies, and with it the context.
+2. At that moment `__aexit__` is handling the exception. So while the `__del__` of the context runs,
+   `sys.exception()` is this exception, and `__aexit__` is the frame that `__del__` has interrupted.
+3. The traceback of an exception has the frame of each call that the exception has left. So an
+   exception that has left an `ask` has the frame of exactly this `ask`.
+4. The context of a request is in frames that stay in the traceback. So it dies only together with
+   the exception, and then nothing says what the exception was. Only a block around the `ask` can
+   see the error of a request; see `blocks.py`.
 """
 
 import contextlib
@@ -18,18 +22,23 @@ import gc
 import logging
 import sys
 from asyncio import CancelledError
+from functools import cache
 from traceback import walk_tb
 
 from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
 
 ASK_CODE = Collection.ask.__code__
-# `track_event` is an `asynccontextmanager`. This method of contextlib lets exceptions out of it.
+# It is private. If a later Python has it no more, this fails at once, and not when it is needed.
 LEAVING_CODE = contextlib._AsyncGeneratorContextManager.__aexit__.__code__
 
 
 def error_chain(error: BaseException) -> list[BaseException]:
-    """Return an exception and everything that led to it, outermost first, each once."""
+    """Return an exception and everything that led to it, outermost first, each once.
+
+    The order matters. An exception that an `ask` has handled itself has the frame of this `ask`,
+    too, but the one that has left it stands before it.
+    """
     chain: list[BaseException] = []
     seen_ids: set[int] = set()
 
@@ -48,18 +57,15 @@ def error_chain(error: BaseException) -> list[BaseException]:
 
 def _direct_causes(error: BaseException) -> list[BaseException]:
     causes: list[object] = []
-    if isinstance(error, ViewExecutionError):  # db-ally puts the reason in the place of a result
-        causes.append(error.iql.filters)
-        causes.append(error.iql.aggregation)
+    if isinstance(error, ViewExecutionError):  # db-ally stores the reason in the place of a result
+        causes.append(getattr(error.iql, "filters", None))
+        causes.append(getattr(error.iql, "aggregation", None))
 
     if isinstance(error, BaseExceptionGroup):
         causes.extend(error.exceptions)
 
-    if error.__cause__ is not None:
-        causes.append(error.__cause__)
-    else:
-        causes.append(error.__context__)  # also if `raise ... from None` hides it
-
+    causes.append(error.__cause__)
+    causes.append(error.__context__)  # also if `raise ... from` hides it
     return [cause for cause in causes if isinstance(cause, BaseException)]
 
 
@@ -76,8 +82,9 @@ def message_of(error: BaseException) -> str:
 def id_of_ask_frame() -> int | None:
     """Return the `id` of the frame of the `Collection.ask` that called us; `None` if none did.
 
-    To keep the frame itself would keep alive all that it holds. Its `id` is enough, because it is
-    compared only with frames that are alive.
+    Keeping the frame itself would keep alive all that is in it. Its `id` is enough. An `id` can be
+    given to another object later, but not while the request is open: the frame of its `ask` lives
+    until then, either because it runs, or because the exception that has left it is alive.
     """
     frame = sys._getframe().f_back
     while frame is not None:
@@ -88,24 +95,14 @@ def id_of_ask_frame() -> int | None:
     return None
 
 
-def has_left_ask(error: BaseException) -> bool:
-    """Return whether an exception, or one that led to it, has left a `Collection.ask`."""
-    for candidate in error_chain(error):
-        for frame, _ in walk_tb(candidate.__traceback__):
-            if frame.f_code is ASK_CODE:
-                return True
-
-    return False
-
-
 def error_of_ask(ask_frame_id: int, error: BaseException) -> BaseException | None:
-    """Return what ended an `ask`, given the exception that left a block around it.
+    """Return the exception that ended an `ask`, given the one that left a block around it.
 
-    It is the exception that left the `ask`: this can be `error`, or one that led to it. But if the
-    `ask` was only cancelled, it is `error`, which says why: for example, that time was up.
+    It is the exception that left the `ask`: either `error` itself, or one that led to it. But if
+    that is a `CancelledError`, `error` is returned: it says why, as a `TimeoutError` does.
 
     Returns:
-        The exception, or `None` if the `ask` did not end with `error` or with what led to it.
+        The exception, or `None` if neither `error` nor what led to it has left the `ask`.
     """
     for candidate in error_chain(error):
         for frame, _ in walk_tb(candidate.__traceback__):
@@ -119,19 +116,30 @@ def error_of_ask(ask_frame_id: int, error: BaseException) -> BaseException | Non
     return None
 
 
-def error_that_drops(context: object) -> BaseException | None:
-    """Return the exception that makes db-ally drop the context of an event.
+def has_left_any_ask(error: BaseException) -> bool:
+    """Return whether an exception, or one that led to it, has left a `Collection.ask`."""
+    for candidate in error_chain(error):
+        for frame, _ in walk_tb(candidate.__traceback__):
+            if frame.f_code is ASK_CODE:
+                return True
 
-    Only the `__del__` of the context may call this, and only directly. The context can also die
-    for another reason, while the application handles some other exception: then it is `None`.
+    return False
+
+
+def error_ending_event(context: object) -> BaseException | None:
+    """Return the exception that has ended an event, by which its context dies; `None` without one.
+
+    Only the `__del__` of the context may call this, and only directly: it looks at the frame that
+    `__del__` has interrupted. A context can also die for other reasons, while the application
+    handles an exception that has nothing to do with the event.
     """
-    # The garbage collector marks what it finds before it calls `__del__`. When the last reference
-    # goes away, CPython sets this mark only afterwards.
+    # `is_finalized` is true here if the garbage collector has called `__del__`. It is false if the
+    # last reference went away.
     if gc.is_finalized(context):
         return None
 
-    frame_that_drops = sys._getframe(1).f_back
-    if frame_that_drops is None or frame_that_drops.f_code is not LEAVING_CODE:
+    interrupted_frame = sys._getframe(1).f_back
+    if interrupted_frame is None or interrupted_frame.f_code is not LEAVING_CODE:
         return None
     return sys.exception()
 
@@ -144,3 +152,9 @@ def warn(message: str, *arguments: object) -> None:
 
     with contextlib.suppress(Exception):  # the application's own handlers of logging may fail
         logger.warning(message, *arguments)
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Warn of something that concerns the code of the application; once for each message."""
+    warn(message)

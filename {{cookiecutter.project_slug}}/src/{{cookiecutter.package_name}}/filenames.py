@@ -13,7 +13,8 @@ MAX_PART_BYTES = 255  # of a file or folder name, on ext4, APFS and NTFS alike
 SAFE_NAME = re.compile(r"[a-z0-9_-]{1,60}")
 
 # The codes of `strftime` that a pattern may have, and a regular expression for what each gives.
-# `prune` finds files by these. The others differ from system to system, or give `/` or `:`.
+# `prune` finds files by these. Other codes are refused: they differ from system to system, or give
+# `/` or `:`.
 TIME_CODES = {
     "%Y": r"\d{4}",
     "%y": r"\d\d",
@@ -134,8 +135,8 @@ def safe_name(collection: str) -> str:
     """Return 1 to 60 ASCII characters that name `collection` on every system.
 
     Lower-case letters, digits, `_` and `-` stay as they are. Any other name is cleaned and gets a
-    hash behind a `~`, so that two collections never share a file, not even on a system that takes
-    upper and lower case for the same.
+    hash behind a `~`, so that two collections never share a file, not even on a file system that
+    does not tell upper from lower case.
     """
     if SAFE_NAME.fullmatch(collection) and not is_device(collection):
         return collection

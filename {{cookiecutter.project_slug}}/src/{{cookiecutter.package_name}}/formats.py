@@ -1,6 +1,6 @@
 """A record as text for a person, and as a line of JSON for a program: pure functions.
 
-Text is a headline, and below it each value behind its label:
+Text is a headline, and below it each value behind its caption:
 
     1f2e3d4c 2026-11-25 10:54:07.050 event_end 1 filters  Elapsed Time: 0.250 s
     1f2e3d4c   Response: lives_in("Ann")
@@ -10,9 +10,9 @@ Text is a headline, and below it each value behind its label:
     1f2e3d4c | SELECT name, city
     1f2e3d4c | FROM staff
 
-Every line starts with 8 digits of the request's id. Text from outside never starts a line: it is
-behind a label, a bar or a dash. Characters that cannot be seen are shown as escapes. So nothing in
-a log can be forged or hidden.
+Every line starts with 8 digits of the request's id. Text from outside never starts a line: it
+stands behind a caption, a bar or a dash. Characters that cannot be seen are shown as escapes. So
+nothing in a log can be forged or hidden.
 """
 
 import json
@@ -31,12 +31,12 @@ HIDDEN_CHARACTER = re.compile(
     "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# The bytes with which these begin in UTF-8.
+# The bytes with which these begin in UTF-8. Change both together: a test compares them.
 SUSPICIOUS_BYTES = {*range(32), 0x7F, 0xC2, 0xCD, 0xD8, 0xE1, 0xE2, 0xE3, 0xEF, 0xF0, 0xF3} - {10}
 HARMLESS_BYTES = bytes(set(range(256)) - SUSPICIOUS_BYTES)
 
-# Labels of fields whose names do not say it well.
-LABELS = {
+# Captions of fields whose own names do not read well.
+CAPTIONS = {
     "collection_name": "Collection",
     "textual_response": "Answer",
     "results": "Output",
@@ -44,10 +44,10 @@ LABELS = {
     "iql": "IQL",
 }
 # Keys of a record that `show` treats one by one.
-SHOWN_KEYS = frozenset(
-    "time request_id kind version dbally process labels event_id event step elapsed error data "
-    "summary open_events cut".split()
-)
+SHOWN_KEYS = {
+    *("time", "request_id", "kind", "version", "dbally", "process", "labels"),
+    *("event_id", "event", "step", "elapsed", "error", "data", "summary", "open_events", "cut"),
+}
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 SUMMARY_UNITS = {
     "rows": "rows",
@@ -67,7 +67,7 @@ _to_compact_json = json.JSONEncoder(
 def format_json(record: "Record") -> str:
     """Return the record as one line of strict JSON, newline included."""
     line = _to_compact_json(record.as_dict())
-    if not line.isascii() or "\x7f" in line:  # JSON itself escapes what else ASCII hides
+    if not line.isascii() or "\x7f" in line:  # JSON escapes the other control characters of ASCII
         line = escape(line)
     return line + "\n"
 
@@ -98,7 +98,7 @@ def show(row: dict[str, Any]) -> str:
 
     for name, value in row.items():  # keys that were added to `Record` later
         if name not in SHOWN_KEYS:
-            _add(lines, _label(name), value)
+            _add(lines, _caption(name), value)
 
     gutter = row["request_id"][:8]
     body = "\n".join(lines).replace("\n", f"\n{gutter} ")
@@ -141,12 +141,12 @@ def _add_data(lines: list[str], data: Any) -> None:
     for name, value in data.items():
         if name == "prompt" and isinstance(value, list):
             _add_prompt(lines, value)
-        elif name in ("result", "context") and isinstance(value, dict):
+        elif name == "result" and isinstance(value, dict):
             _add_data(lines, value)
         elif name.startswith("execution_time") and isinstance(value, float):
-            _add(lines, _label(name), show_seconds(value))
+            _add(lines, _caption(name), show_seconds(value))
         elif name not in TOKENS:
-            _add(lines, _label(name), value)
+            _add(lines, _caption(name), value)
 
     tokens = []
     for name in TOKENS:
@@ -176,30 +176,30 @@ def _add_summary(lines: list[str], summary: dict[str, Any], kind: str) -> None:
     _add(lines, "Summary", ", ".join(parts))
 
 
-def _add(lines: list[str], label: str, value: Any, depth: int = 1) -> None:
-    """Add a value behind its label, in as many lines as it takes; nothing if it is empty."""
+def _add(lines: list[str], caption: str, value: Any, depth: int = 1) -> None:
+    """Add a value behind its caption, in as many lines as it takes; nothing if it is empty."""
     if value in (None, "", [], {}):
         return
 
     if isinstance(value, str) and "\n" in value:
-        lines.append(f"  {label}:")
+        lines.append(f"  {caption}:")
         lines.append("| " + value.replace("\n", "\n| "))
     elif isinstance(value, str):
-        lines.append(f"  {label}: {value}")
+        lines.append(f"  {caption}: {value}")
     elif isinstance(value, dict) and depth < MAX_DEPTH:
         for name, item in value.items():
-            _add(lines, f"{label} {LABELS.get(name) or _one_line(name)}", item, depth + 1)
+            _add(lines, f"{caption} {CAPTIONS.get(name) or _one_line(name)}", item, depth + 1)
     elif isinstance(value, list):
-        lines.append(f"  {label}:")
+        lines.append(f"  {caption}:")
         for item in value:
             lines.append(f"  - {_to_json(item)}")
     else:
-        lines.append(f"  {label}: {_to_json(value)}")
+        lines.append(f"  {caption}: {_to_json(value)}")
 
 
-def _label(name: str) -> str:
-    if name in LABELS:
-        return LABELS[name]
+def _caption(name: str) -> str:
+    if name in CAPTIONS:
+        return CAPTIONS[name]
     words = name.replace("_", " ")
     return _one_line(words[:1].upper() + words[1:])
 
@@ -232,8 +232,8 @@ def show_seconds(seconds: float) -> str:
 def escape(text: str) -> str:
     """Return `text` with an escape in place of every character that cannot be seen.
 
-    Newlines stay. Nearly every text is harmless, and to delete all harmless bytes and see whether
-    any are left is ten times faster than to search.
+    Newlines stay. Nearly every text is harmless. To find that out, all harmless bytes are deleted:
+    if none is left, there is nothing to escape. This is ten times faster than a search.
     """
     if not text.encode().translate(None, HARMLESS_BYTES):
         return text

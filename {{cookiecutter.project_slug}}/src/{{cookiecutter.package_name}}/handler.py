@@ -11,11 +11,11 @@ class {{ cookiecutter.handler_class }}(Recorder):
     """Records every request in a file. One object serves all collections, tasks and threads.
 
     Args:
-        log_dir: directory of the files; see `LogFile`, as for the next two.
+        log_dir: directory of the files. For this and the next two, see `LogFile`.
         filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`.
             Requests that it gives the same name share a file.
         log_format: "jsonl" for JSON lines, which the command reads, or "text" for people.
-        record_inputs: see `Recorder`, as for all that follow.
+        record_inputs: record questions. For this and all that follow, see `Recorder`.
         record_prompts: record what the LLM is asked.
         record_outputs: record responses, rows and SQL.
         mask: from text to text, for every text that comes from outside.
@@ -51,7 +51,7 @@ class {{ cookiecutter.handler_class }}(Recorder):
             raise_errors=raise_errors,
         )
 
-    # These are read only: to write elsewhere, assign another `sink`.
+    # They cannot be assigned. To write elsewhere, assign another `LogFile` to `sink`.
 
     @property
     def log_dir(self) -> str:

@@ -1,4 +1,4 @@
-"""The file sink: how a record gets into a file. No other module of the recording part uses a disk.
+"""The file sink: how a record gets into a file. No other module that records uses a disk.
 
 A record is handed to the system in one append, so that several processes can share a file, and
 nothing stays open afterwards. There is no fsync: what was recorded survives the process, but not a
@@ -26,7 +26,7 @@ LOG_FORMAT = "{{ cookiecutter.log_format }}"
 
 EXAMPLE_PATTERN = "{started_at:%Y-%m-%d}/{collection}-{request_id:.8}.jsonl"
 
-# Windows has none of the first two, and only Windows has the last one.
+# Windows does not have O_NOFOLLOW and O_NONBLOCK, and only Windows has O_BINARY.
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # refuse a file that is a symbolic link
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # do not wait for the reader of a pipe
 BINARY = getattr(os, "O_BINARY", 0)  # do not translate newlines
@@ -153,6 +153,7 @@ def _blank_out(path: str, descriptor: int, written: int) -> None:
     end = os.lseek(descriptor, 0, os.SEEK_CUR)
     overwriting = os.open(path, OVERWRITE_FLAGS)
     try:
+        # Somebody may have put another file in its place meanwhile, as log rotation does.
         is_same_file = os.path.samestat(os.fstat(descriptor), os.fstat(overwriting))
 
         if is_same_file:

@@ -1,12 +1,13 @@
-"""Any value made plain data in one walk: converted, withheld, masked and truncated.
+"""Turns any value into plain data, in one walk that withholds, converts, masks and truncates.
 
-One `Serializer` serves one record. It has a budget of characters. Each value takes something from
-it, so the size of a record is bounded whatever its values are made of. For each value it does this:
+A `Serializer` has a budget of characters. Each value takes something from it, so the size of a
+record is bounded whatever its values are made of. For each value it does this:
 
 1. If a switch that the field needs is off, the value is withheld (`field`).
 2. JSON's own types stay as they are, and `simplify` converts the others (`value`).
 3. A container is walked entry by entry until the budget is used up (`_mapping`, `_sequence`).
-4. A text is masked, then truncated, then rid of characters that cannot be stored (`text`).
+4. A text is masked, then truncated, then characters that cannot be stored are escaped (`text`).
+   What else a format must escape, `formats.py` escapes later.
 
 Objects of the application may raise anything while they are read. Then a text says so in the place
 of the value.
@@ -24,8 +25,9 @@ from typing import Any, TypeAlias, TypeGuard
 
 from dbally.collection.results import ExecutionResult
 
-from .failures import error_chain, message_of
+from .failures import error_chain, message_of, warn_once
 from .privacy import (
+    ALL_SWITCHES,
     INPUT_AND_OUTPUT,
     METADATA,
     PROMPT,
@@ -39,13 +41,13 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 VALUE_COST = 16  # characters that a value takes from the budget, beside those of its text
 MAX_DEPTH = 32  # containers inside containers
-MAX_INT_BITS = 63  # some readers of JSON take no wider integers
+MAX_INT_BITS = 63  # beside the sign; some readers of JSON take no wider integers
 MAX_BYTES = 1_000  # of a binary value
-MAX_ERRORS = 20  # of one record: an error and what led to it
+MAX_CAUSES = 19  # of one error
 MAX_PATH = 300  # characters of a key path
 
-# An object of any other class can have other contents and still be the same object.
-IMMUTABLE_CLASSES = frozenset([str, int, float, bool, tuple, type(None)])
+# Objects of all other classes can be changed in place.
+IMMUTABLE_CLASSES = frozenset([str, int, float, bool, type(None)])
 
 
 class Serializer:
@@ -64,7 +66,7 @@ class Serializer:
         self,
         max_chars: int = sys.maxsize,
         mask: Callable[[str], str] | None = None,
-        switches: Switches = PROMPT,
+        switches: Switches = ALL_SWITCHES,
     ) -> None:
         self.cut: dict[str, int] = {}
         self._budget = max_chars
@@ -79,8 +81,8 @@ class Serializer:
 
         Args:
             source: an event, a request or a result.
-            start_values: the values that the first record of an event holds. What is not among
-                them was `None`, so fields that are `None` are left out.
+            start_values: what the first record of an event holds, by name. A field that is not
+                among them counts as `None` then. So fields that are `None` are left out.
         """
         data: JsonObject = {}
         for name, needed in needed_switches(source).items():
@@ -107,32 +109,33 @@ class Serializer:
         self._path.pop()
         return plain
 
-    def labels(self, labels: dict[str, object]) -> JsonObject:
-        """Return the labels of a request as plain data."""
-        data: JsonObject = {}
-        self._path.append("labels")
-        for name, value in labels.items():
-            data[name] = self.field(name, value)
-        self._path.pop()
-        return data
+    def object(self, name: str, mapping: dict[str, object]) -> JsonObject:
+        """Return the values of a mapping as plain data."""
+        value = self.field(name, mapping)
+        assert isinstance(value, dict)
+        return value
 
     def error(self, error: BaseException) -> JsonObject:
         """Return the type and message of an exception, and in `causes` those of what led to it."""
-        outermost, *causes = error_chain(error)[:MAX_ERRORS]
-        data = self._type_and_message(outermost)
-        data["causes"] = [self._type_and_message(cause) for cause in causes]
+        outermost, *causes = error_chain(error)
+        data = self._type_and_message("error", outermost)
+
+        copies: list[JsonValue] = []
+        for cause in causes[:MAX_CAUSES]:
+            copies.append(self._type_and_message(f"error.causes.{len(copies)}", cause))
+        if len(copies) < len(causes):
+            self.cut["error.causes"] = len(causes)
+
+        data["causes"] = copies
         return data
 
-    def _type_and_message(self, error: BaseException) -> JsonObject:
-        return {
-            "type": type(error).__name__,
-            "message": self.field("error", error, INPUT_AND_OUTPUT),
-        }
+    def _type_and_message(self, path: str, error: BaseException) -> JsonObject:
+        message = self.field(path, error, INPUT_AND_OUTPUT)
+        return {"type": type(error).__name__, "message": message}
 
     def value(self, value: Any) -> JsonValue:
         """Return any value as plain data."""
-        kind = type(value)
-        if kind is str:
+        if type(value) is str:
             return self.text(value)
 
         self._budget -= VALUE_COST
@@ -141,36 +144,33 @@ class Serializer:
         try:
             return self._converted(value)
         except Exception as error:  # objects of the application may raise anything
-            return self.text(f"<{kind.__name__}: {type(error).__name__} when read>")
+            return self.text(f"<{type(value).__name__}: {type(error).__name__} when read>")
 
     def _converted(self, value: Any) -> JsonValue:
-        plain = value
         if type(value) is not dict and type(value) is not list:
-            plain = simplify(value)
+            simplified = simplify(value)
+            if simplified is not value:
+                return self.value(simplified)
 
-        if isinstance(plain, str):
-            return self.text(plain)
-        if isinstance(plain, (int, float)):
-            return plain
-        if id(plain) in self._container_ids:
-            return self.text(f"<{type(plain).__name__} inside itself>")
+        if id(value) in self._container_ids:
+            return self.text(f"<{type(value).__name__} inside itself>")
 
-        self._container_ids.append(id(plain))
+        self._container_ids.append(id(value))
         self._path.append("")  # for the key of each entry in turn
         try:
-            entries = self._entries(plain)
+            entries = self._entries(value)
         finally:
             self._path.pop()
             self._container_ids.pop()
 
-        if len(entries) < len(plain):
-            self._note_cut(len(plain))
+        if len(entries) < len(value):
+            self._note_cut(len(value))
         return entries
 
     def _entries(self, container: Any) -> JsonObject | list[JsonValue]:
         if len(self._container_ids) > MAX_DEPTH:
             return []
-        if isinstance(container, Mapping):
+        if not isinstance(container, list) and isinstance(container, Mapping):
             return self._mapping(container)
         return self._sequence(container)
 
@@ -180,9 +180,10 @@ class Serializer:
             if self._budget <= 0:
                 break
 
+            self._path[-1] = "(key)"
             name = self.text(str(key))
             while name in data:  # another key has the same text
-                name += "~"
+                name += f"~{len(data)}"
             self._path[-1] = name
             data[name] = self.value(mapping[key])
         return data
@@ -203,7 +204,7 @@ class Serializer:
             text = _masked(text, self._mask)
 
         size = len(text)
-        if size > self._max_text or size > self._budget:
+        if text and (size > self._max_text or size > self._budget):
             max_chars = min(self._max_text, self._budget)
             text = text[: max(max_chars, 0)]
             self._note_cut(size)
@@ -233,7 +234,7 @@ def field_values(source: object) -> dict[str, object]:
 
 
 def _is_json_scalar(value: Any) -> TypeGuard[bool | int | float | None]:
-    """Return whether JSON has this very value, and every reader takes it."""
+    """Return whether JSON has this value, and every reader of JSON takes it."""
     kind = type(value)
     if kind is int:
         return value.bit_length() <= MAX_INT_BITS  # type: ignore[no-any-return]
@@ -255,7 +256,9 @@ def _is_unchanged(value: object, start_value: object, needed: Switches) -> bool:
 def _masked(text: str, mask: Callable[[str], str]) -> str:
     try:
         masked = mask(text)
-    except Exception:  # nobody is told which, because its message could quote the text
+    except Exception as error:
+        # Its message is not logged, because it could quote the text.
+        warn_once(f"The mask raises {type(error).__name__}. Texts are recorded as {WITHHELD}.")
         return WITHHELD
 
     if type(masked) is not str:
@@ -268,15 +271,20 @@ def _storable(text: str) -> str:
 
     UTF-8 has no lone surrogates, and PostgreSQL has no NUL.
     """
-    encoded = text.encode(errors="backslashreplace")
-    return encoded.decode().replace("\0", "\\u0000")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode(errors="backslashreplace").decode()
+
+    return text.replace("\0", "\\u0000")
 
 
 @singledispatch
 def simplify(value: Any) -> Any:
-    """Return a value as a text, a number, a mapping or a sequence.
+    """Return a value as something simpler, down to JSON's own types.
 
-    For a class of your own, register a function: `simplify.register(Money, str)`.
+    A container is returned as it is: its entries are converted one by one. For a class of your own,
+    register a function, which may return anything: `simplify.register(Money, str)`.
     """
     shape = getattr(value, "shape", None)
     if shape:  # of an array or a table, which may take seconds to print
@@ -296,17 +304,13 @@ simplify.register(BaseException, message_of)
 @simplify.register
 def _(value: Integral) -> int | str:  # NumPy's integers too
     number = int(value)
-    if number.bit_length() > MAX_INT_BITS:
-        return str(number)
-    return number
+    return number if _is_json_scalar(number) else str(number)
 
 
 @simplify.register
 def _(value: Real) -> float | str:
     number = float(value)
-    if not isfinite(number):
-        return str(number)
-    return number
+    return number if _is_json_scalar(number) else str(number)
 
 
 @simplify.register
@@ -324,10 +328,10 @@ def _(value: date | time) -> str:
 
 @simplify.register
 def _(value: bytes | bytearray | memoryview) -> str:
-    data = memoryview(value).tobytes()
-    if len(data) > MAX_BYTES:
-        return f"<{type(value).__name__} of {len(data)}>"
-    return repr(data)
+    size = memoryview(value).nbytes
+    if size > MAX_BYTES:
+        return f"<{type(value).__name__} of {size}>"
+    return repr(bytes(value))
 
 
 @simplify.register

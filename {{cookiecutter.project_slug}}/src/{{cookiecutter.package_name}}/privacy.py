@@ -1,8 +1,8 @@
-"""What the fields of db-ally's objects can hold, and so which switches they need: one table.
+"""Which switches must be on for a field of db-ally's objects to be recorded: one table.
 
-A field is recorded if all switches that it needs are on. An error can quote SQL and its literals, a
-`repr` can quote anything, and a prompt holds rows and earlier answers: what users typed as well as
-what came of it. So these need more than one switch.
+Most fields hold either what users typed or what came of it, and need one switch. An error message
+can quote both, a `repr` can quote anything, and a prompt holds rows and earlier answers. So these
+need more than one. SQL counts as output, although it quotes values from the question.
 """
 
 from dataclasses import fields, is_dataclass
@@ -27,6 +27,7 @@ INPUT: Switches = frozenset(["record_inputs"])
 OUTPUT: Switches = frozenset(["record_outputs"])
 INPUT_AND_OUTPUT: Switches = INPUT | OUTPUT
 PROMPT: Switches = INPUT_AND_OUTPUT | {"record_prompts"}
+ALL_SWITCHES: Switches = PROMPT
 
 # All fields of db-ally's classes, in the order of records. A field that is not here, such as one of
 # an event class of your own, counts as INPUT_AND_OUTPUT until it is declared.
@@ -51,7 +52,7 @@ NEEDED_SWITCHES: dict[type, dict[str, Switches]] = {
     },
     FallbackEvent: {
         "triggering_collection_name": METADATA,
-        "triggering_view_name": OUTPUT,  # the whole response of the LLM if that names no view
+        "triggering_view_name": OUTPUT,  # if the LLM names no view, this is its whole response
         "fallback_collection_name": METADATA,
         "error_description": INPUT_AND_OUTPUT,
     },
@@ -88,7 +89,7 @@ def declare(event_class: type, **needed: Switches) -> None:
 
 def needed_switches(source: object) -> dict[str, Switches]:
     """Return the names of an object's fields, in the order of records, and what each needs."""
-    declared = _declared_fields(type(source))  # type: ignore[arg-type]  # mypy: not hashable
+    declared = _declared_fields(type(source))  # type: ignore[arg-type]  # mypy takes classes for unhashable
     attributes = getattr(source, "__dict__", {})
     if attributes.keys() <= declared.keys():
         return declared

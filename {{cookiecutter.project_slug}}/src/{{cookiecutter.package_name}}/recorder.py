@@ -1,14 +1,15 @@
 """The event handler: db-ally's four callbacks become records, and each record goes to the sink.
 
 What happens to a request stands here from top to bottom: `request_start`, then `event_start` and
-`event_end` for each event, then `request_end`. Each of them calls `_emit`, which has a record made
-(`_make_record`) and hands it to the sink (`_record`).
+`event_end` for each event, then `request_end`. The two ends go through `finish_event` and
+`finish_request`, which failures call as well. All of them call `_record_or_defer`. That calls
+`_record_now`, which makes the record (`_make_record`) and hands it to the sink.
 
 db-ally calls no handler when something fails. But it drops the contexts of what has failed, and
 their `__del__` reports that; see `failures.py`.
 
-Two rules hold everywhere: what goes wrong while recording must not reach the application, and
-nothing here may keep a context alive, because its end is what tells us of a failure.
+Two rules hold everywhere. What goes wrong while recording must not reach the application. And
+nothing may keep a context alive, because we notice a failure only when its context dies.
 """
 
 import os
@@ -28,16 +29,17 @@ from dbally.audit.events import Event, LLMEvent, RequestEnd, RequestStart
 from dbally.views.exceptions import ViewExecutionError
 
 from .blocks import current_blocks, recording
-from .failures import error_that_drops, id_of_ask_frame, warn
+from .failures import error_ending_event, id_of_ask_frame, warn
 from .plain import JsonObject, JsonValue, Serializer, field_values, read_field
-from .privacy import INPUT, OUTPUT, PROMPT, switches_on
+from .privacy import ALL_SWITCHES, INPUT, OUTPUT, switches_on
 from .records import Kind, Record, step_of
 
 HOST = socket.gethostname()
-SUMMARY_CHARS = 2_000  # budget of collection and question where a summary repeats them
-LABEL_CHARS = 3_000  # budget of the labels of a request, so that no question takes from them
+# Budgets in characters, of which one text takes two thirds at most.
+SUMMARY_CHARS = 3_000  # of collection and question, as the summary repeats them
+LABEL_CHARS = 3_000  # of the labels of a request, so that no question takes from them
 WARNING_INTERVAL = 60.0  # seconds from one warning of lost records to the next
-BOOLEAN_OPTIONS = (*PROMPT, "raise_errors")
+BOOLEAN_OPTIONS = (*ALL_SWITCHES, "raise_errors")
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 USAGE = ("calls", "failed_calls", *TOKENS)  # what a summary counts
 
@@ -47,9 +49,9 @@ class RequestContext:
     """The state of one request. If db-ally drops it while it is open, the request has failed.
 
     Attributes:
-        question: as the summary has it, withheld or truncated.
-        question_cut: what of it was truncated; see `Record.cut`.
-        labels_cut: what of the labels was truncated.
+        question: as the summary repeats it, perhaps withheld or truncated.
+        question_cut: what was truncated of collection and question; see `Record.cut`.
+        labels_cut: what was truncated of the labels.
         ask_frame_id: which `Collection.ask` it belongs to; see `failures.id_of_ask_frame`.
         is_recorded: no `unrecorded` is around it.
         start_time: seconds of `time.perf_counter`.
@@ -57,7 +59,8 @@ class RequestContext:
         event_count: how many events it has started.
         open_events: step or class of each event that has started and neither ended nor failed, by
             its number. A reference to the context of the event would keep that alive.
-        failed_step: step or class of the event that failed last and was not repeated with success.
+        failed_step: step or class of the last event that has failed, unless the same step has
+            succeeded since.
         chosen_view: the response of the LLM that was asked to select a view.
         usage: LLM calls, how many of them failed, and their tokens.
     """
@@ -70,6 +73,7 @@ class RequestContext:
     labels: JsonObject
     labels_cut: dict[str, int]
     started_at: datetime
+    process: str
     ask_frame_id: int | None
     is_recorded: bool
     start_time: float = field(default_factory=perf_counter)
@@ -77,11 +81,11 @@ class RequestContext:
     event_count: int = 0
     open_events: dict[int, str] = field(default_factory=dict)
     failed_step: str | None = None
-    chosen_view: object = None
+    chosen_view: object = field(default=None, repr=False)
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USAGE, 0))
 
     def __del__(self) -> None:
-        self.recorder.close_request("request_failed", self, None)
+        self.recorder.finish_request("request_failed", self, None)
 
 
 @dataclass(eq=False)
@@ -94,7 +98,7 @@ class EventContext:
         step: what an LLM call is for, if that is known.
         is_call: it is an LLM call.
         start_time: seconds of `time.perf_counter`.
-        start_values: the values of its fields that its first record holds.
+        start_values: the values of its fields as they were recorded at its start, by name.
     """
 
     request: RequestContext
@@ -103,12 +107,12 @@ class EventContext:
     step: str | None
     is_call: bool
     start_time: float = field(default_factory=perf_counter)
-    start_values: dict[str, object] = field(default_factory=dict)
+    start_values: dict[str, object] = field(default_factory=dict, repr=False)
 
     def __del__(self) -> None:
-        error = error_that_drops(self)
+        error = error_ending_event(self)
         if error is not None:
-            self.request.recorder.close_event("event_failed", self, error)
+            self.request.recorder.finish_event("event_failed", self, error)
 
 
 @dataclass(eq=False)  # db-ally needs handlers that are hashable
@@ -116,8 +120,8 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     """Records every request. One object serves all collections, tasks, threads and event loops.
 
     A record is handed to the sink before the callback returns. If the sink raises, the record is
-    lost: `lost_records` counts it, and a warning is logged. An option that is assigned later is
-    used from the next record on.
+    lost: `lost_records` counts it, and a warning is logged. An option that is assigned later takes
+    effect at once, except for the question and labels of requests that have started already.
 
     Args:
         sink: called with each record, from any thread.
@@ -127,8 +131,10 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             can, needs both switches.
         mask: from text to text; applied to every text from outside before it is truncated. Numbers
             are not masked.
-        max_chars: characters of data in one record; `None` for no limit.
-        raise_errors: let a failure to record fail the request, from its start on.
+        max_chars: characters of data in one record; `None` for no limit. Labels, and what a summary
+            repeats, are limited in any case.
+        raise_errors: let a failure to record raise from db-ally's callback, so that the request
+            fails.
 
     Raises:
         ValueError: an option cannot work.
@@ -145,7 +151,6 @@ class Recorder(EventHandler[RequestContext, EventContext]):
 
     def __post_init__(self) -> None:
         self._losses = LossCounter()
-        self._thread = ThreadState()
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set an option, unless it cannot work."""
@@ -154,7 +159,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
 
     @property
     def lost_records(self) -> int:
-        """How many records could not be recorded, without an exception that said so."""
+        """How many records were lost. Failures that `raise_errors` lets out are not counted."""
         return self._losses.count
 
     # db-ally passes arguments by keyword: it decides the names of the parameters of these four.
@@ -162,22 +167,24 @@ class Recorder(EventHandler[RequestContext, EventContext]):
     async def request_start(self, user_request: RequestStart) -> RequestContext:
         """Record the collection and the question."""
         blocks = current_blocks()
-        summary_serializer = self._serializer(SUMMARY_CHARS)
-        label_serializer = self._serializer(LABEL_CHARS)
+        summarizing = self._serializer(SUMMARY_CHARS)
+        labelling = self._serializer(LABEL_CHARS)
         request = RequestContext(
             recorder=self,
             request_id=secrets.token_hex(16),
-            collection=summary_serializer.text(str(user_request.collection_name)),
-            question=summary_serializer.field("question", user_request.question, INPUT),
-            question_cut=summary_serializer.cut,
-            labels=label_serializer.labels(_labels_of(blocks)),
-            labels_cut=label_serializer.cut,
+            collection=str(summarizing.field("collection", user_request.collection_name)),
+            question=summarizing.field("question", user_request.question, INPUT),
+            question_cut=summarizing.cut,
+            labels=labelling.object("labels", _labels_of(blocks)),
+            labels_cut=labelling.cut,
             started_at=datetime.now(UTC),
+            process=f"{HOST}:{os.getpid()}",
             ask_frame_id=id_of_ask_frame(),
             is_recorded=all(block.is_recorded for block in blocks),
         )
-        self._emit("request_start", request, None, user_request)
+        self._record_or_defer("request_start", request, None, user_request)
 
+        # If that has raised, the request has not started. So it can neither end nor fail.
         request.is_open = True
         for block in blocks:
             block.add(request)
@@ -194,7 +201,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             step=step_of(event),
             is_call=isinstance(event, LLMEvent),
         )
-        self._emit("event_start", request, context, event)
+        self._record_or_defer("event_start", request, context, event)
 
         if context.is_call:
             request.usage["calls"] += 1
@@ -205,40 +212,40 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         self, event: Event | None, request_context: RequestContext, event_context: EventContext
     ) -> None:
         """Record what the event ends with; `event` is `None` if db-ally has nothing to say."""
-        self.close_event("event_end", event_context, event)
+        self.finish_event("event_end", event_context, event)
 
     async def request_end(self, output: RequestEnd, request_context: RequestContext) -> None:
         """Record the result."""
-        self.close_request("request_end", request_context, output)
+        self.finish_request("request_end", request_context, output)
 
-    def close_event(self, kind: Kind, event: EventContext, payload: object) -> None:
+    def finish_event(self, kind: Kind, context: EventContext, payload: object) -> None:
         """Record how an event ended, unless that is recorded already.
 
         Args:
             kind: `event_end` or `event_failed`.
-            event: the state of the event.
+            context: the state of the event.
             payload: the event as db-ally hands it over, or the error.
         """
-        request = event.request
-        step_or_name = request.open_events.pop(event.event_id, None)
+        request = context.request
+        step_or_name = request.open_events.pop(context.event_id, None)
         if step_or_name is None:
             return
 
         if kind == "event_failed":
             request.failed_step = step_or_name
-            if event.is_call:
+            if context.is_call:
                 request.usage["failed_calls"] += 1
         else:
             if request.failed_step == step_or_name:  # it was repeated with success
                 request.failed_step = None
-            if event.is_call:
+            if context.is_call:
                 _add_tokens(request.usage, payload)
-            if event.step == "view selection":
+            if context.step == "view selection":
                 request.chosen_view = read_field(payload, "response")
 
-        self._emit(kind, request, event, payload)
+        self._record_or_defer(kind, request, context, payload)
 
-    def close_request(self, kind: Kind, request: RequestContext, payload: object) -> None:
+    def finish_request(self, kind: Kind, request: RequestContext, payload: object) -> None:
         """Record how a request ended, unless that is recorded already.
 
         Args:
@@ -249,52 +256,52 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         """
         if request.is_open:
             request.is_open = False
-            self._emit(kind, request, None, payload)
+            self._record_or_defer(kind, request, None, payload)
 
-    def _emit(
-        self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
+    def _record_or_defer(
+        self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
     ) -> None:
-        """Record something now, or after the record that this thread is in the middle of.
+        """Record something now or, if this thread is making a record already, right after that.
 
         The garbage collector can drop a failed request at any moment, and so call this method: also
-        while the sink is at work in this very thread, and perhaps holds a lock. To call the sink
-        again then could wait for that lock for ever.
+        while a sink is at work in this thread and holds a lock. If we called it a second time then,
+        it would wait for its own lock for ever.
         """
         if not request.is_recorded:
             return
 
-        if self._thread.deferred is not None:
-            self._thread.deferred.append((kind, request, event, payload))
+        if this_thread.deferred is not None:
+            this_thread.deferred.append((kind, request, context, payload))
             return
 
         deferred: list[Emission] = []
-        self._thread.deferred = deferred
+        this_thread.deferred = deferred
         try:
-            self._record(kind, request, event, payload)
+            self._record_now(kind, request, context, payload)
         finally:
-            self._thread.deferred = None
+            this_thread.deferred = None
             for emission in deferred:
-                self._emit(*emission)
+                emission[1].recorder._record_or_defer(*emission)
 
-    def _record(
-        self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
+    def _record_now(
+        self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
     ) -> None:
         """Make a record and hand it to the sink. A failure of either is counted, or raised."""
         try:
-            self.sink(self._make_record(kind, request, event, payload))
+            self.sink(self._make_record(kind, request, context, payload))
         except Exception as failure:  # whatever it is, the user's request comes first
             if self.raise_errors and not kind.endswith("_failed"):
                 raise
 
             self._losses.add(failure)
-            failure.__traceback__ = None  # its frames would keep the contexts alive
+            failure.__traceback__ = None  # a sink that keeps it would keep the contexts alive
             return
 
-        if event is not None and kind == "event_start":
-            event.start_values = field_values(payload)  # the record of its end leaves these out
+        if context is not None and kind == "event_start":
+            context.start_values = field_values(payload)  # the record of its end leaves these out
 
     def _make_record(
-        self, kind: Kind, request: RequestContext, event: EventContext | None, payload: object
+        self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
     ) -> Record:
         serializer = self._serializer()
         cut: dict[str, int] = {}
@@ -302,9 +309,9 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         event_id = event_name = step = summary = None
         start_time = request.start_time
         start_values: dict[str, object] = {}
-        if event is not None:
-            event_id, event_name, step = event.event_id, event.name, event.step
-            start_time, start_values = event.start_time, event.start_values
+        if context is not None:
+            event_id, event_name, step = context.event_id, context.name, context.step
+            start_time, start_values = context.start_time, context.start_values
         else:
             cut.update(request.labels_cut)
             if kind != "request_start":
@@ -326,7 +333,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             request_id=request.request_id,
             collection=request.collection,
             started_at=request.started_at,
-            process=f"{HOST}:{os.getpid()}",
+            process=request.process,
             labels=request.labels,
             time=datetime.now(UTC),
             kind=kind,
@@ -351,7 +358,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             "labels": request.labels,
         }
 
-        # A ViewExecutionError has the name of its view, as a result has.
+        # A ViewExecutionError has `view_name`, like a result.
         result = payload
         if not isinstance(payload, ViewExecutionError):
             result = read_field(payload, "result")
@@ -379,12 +386,12 @@ class Recorder(EventHandler[RequestContext, EventContext]):
 
 @dataclass
 class LossCounter:
-    """Counts lost records, and warns of the first, the 10th, the 100th and so on.
+    """Counts lost records, and logs a warning of the first, the 10th, the 100th and so on.
 
-    Of the others it warns at most once a minute. Each warning has the total so far.
+    In between it warns at most once a minute. Each warning has the total so far.
 
-    There is no lock, which a forked process could inherit while it is held. None is needed: CPython
-    does not switch threads in the middle of `count += 1`.
+    There is no lock, because a forked process could inherit it in a locked state. None is needed:
+    CPython with its global lock does not switch threads in the middle of `count += 1`.
 
     Attributes:
         count: how many records were lost.
@@ -408,21 +415,38 @@ class LossCounter:
 
         self.last_warning = now
         # As text: the exception itself would keep alive what is in its frames.
-        reason = str(failure) or repr(failure)
-        warn("Recording fails; records lost so far: %s; the last one: %s", self.count, reason)
+        warn(
+            "Recording fails; records lost so far: %s; the last one: %s",
+            self.count,
+            _text_of(failure),
+        )
 
 
-Emission = tuple[Kind, RequestContext, EventContext | None, object]  # arguments of `_emit`
+Emission = tuple[
+    Kind, RequestContext, EventContext | None, object
+]  # arguments of `_record_or_defer`
 
 
-class ThreadState(threading.local):
-    """What a recorder knows of the current thread.
+class ThisThread(threading.local):
+    """What all recorders know of the thread that asks.
 
     Attributes:
-        deferred: what is to be recorded after the current record; `None` if there is no such.
+        deferred: what is to be recorded after the record that is being made; `None` while no record
+            is being made.
     """
 
     deferred: list[Emission] | None = None
+
+
+this_thread = ThisThread()
+
+
+def _text_of(failure: Exception) -> str:
+    """Return the message of an exception, or its name if it has none or raises another one."""
+    try:
+        return str(failure) or repr(failure)
+    except Exception:
+        return type(failure).__name__
 
 
 def _labels_of(blocks: tuple[recording, ...]) -> dict[str, object]:
@@ -453,7 +477,7 @@ def _count_rows(result: Any) -> int | None:
     """Return how many rows a result has; `None` if it has none, or they cannot be counted."""
     try:
         return len(result.results)
-    except Exception:  # it is no result, or objects of the application raise anything
+    except Exception:  # not a result, or an object of the application has raised
         return None
 
 
@@ -461,9 +485,9 @@ def _check_option(name: str, value: object) -> None:
     """Raise `ValueError` with the rule if a recorder cannot work with this value of an option."""
     rule = None
     if name == "sink" and not _is_plain_function(value):
-        rule = "must be a function that is no coroutine function; for example print"
+        rule = "must be a plain function, not an async one; for example print"
     if name == "mask" and value is not None and not _is_plain_function(value):
-        rule = "must be a function from text to text, or None; for example str.lower"
+        rule = "must be a plain function from text to text, or None; for example str.lower"
     if name == "max_chars" and value is not None and (type(value) is not int or value < 1):
         rule = "must be a whole number above zero, or None; for example 100000"
     # Not everything that counts as true will do: the text "false" counts as true.

@@ -74,9 +74,9 @@ class Record(NamedTuple):
     cut: dict[str, int] | None = None
 
     def as_dict(self) -> JsonObject:
-        """Return the record as both formats show it: its keys in a fixed order, without `None`.
+        """Return the record as both formats show it: keys in a fixed order, values without `None`.
 
-        Only `error` stays if it is `None` where a failure is recorded, and `data` everywhere else.
+        But a failure always has `error`, and every other record has `data`, even if it is `None`.
         """
         time = self.time.isoformat(timespec="microseconds")
         row: dict[str, Any] = {
@@ -98,7 +98,7 @@ class Record(NamedTuple):
         return row
 
 
-# The fields from `event_id` on are written where they are known. So a new one goes to the end.
+# `as_dict` writes the fields from `event_id` on, unless they are `None`. Add a new one at the end.
 _FIRST_OPTIONAL_KEY = Record._fields.index("event_id")
 _OPTIONAL_KEYS = Record._fields[_FIRST_OPTIONAL_KEY:]
 
@@ -125,9 +125,17 @@ def step_of(event: Event) -> str | None:
     if not isinstance(event, LLMEvent):
         return None
 
-    match read_field(event, "prompt"):
-        case [{"content": str(text)}, *_]:
-            for step, beginning in _BEGINNINGS.items():
-                if text.startswith(beginning):
-                    return step
+    text = _first_message(read_field(event, "prompt"))
+    for step, beginning in _BEGINNINGS.items():
+        if text.startswith(beginning):
+            return step
     return None
+
+
+def _first_message(prompt: object) -> str:
+    """Return the text of the first message of a prompt; empty if it is no list of messages."""
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
+        text = prompt[0].get("content")
+        if isinstance(text, str):
+            return text
+    return ""
