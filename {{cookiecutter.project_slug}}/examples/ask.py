@@ -1,6 +1,6 @@
-"""Ask a small database a few questions and show where the logs are.
+"""Ask a small database a few questions, and show where each request is recorded.
 
-Offline by default, with a script in place of a language model. With a real one, through LiteLLM:
+It works offline: a script takes the place of a language model. With a real one, through LiteLLM:
 
     DBALLY_MODEL=gpt-4o-mini OPENAI_API_KEY=... uv run --with litellm python examples/ask.py
 """
@@ -34,20 +34,23 @@ ROWS = [
     {"name": "Chen", "city": "Kraków", "salary": 6400},
 ]
 
-# What the scripted model says to each question: filters, aggregation, answer in words.
+# What the scripted model says to each question.
 SCRIPT = {
-    "Who works in Kraków?": ('works_in("Kraków")', None, "Ann and Chen work in Kraków."),
-    "Who in Kraków earns more than 7000?": (
-        'works_in("Kraków") AND earns_more_than(7000)',
-        None,
-        "Ann does.",
-    ),
-    "What is the average salary in each city?": (
-        None,
-        "average_salary_by_city()",
-        "Kraków: 6800, Łódź: 5100.",
-    ),
-    "Who likes jazz?": ("UNSUPPORTED QUERY", None, ""),
+    "Who works in Kraków?": {
+        "filters": 'works_in("Kraków")',
+        "answer": "Ann and Chen work in Kraków.",
+    },
+    "Who in Kraków earns more than 7000?": {
+        "filters": 'works_in("Kraków") AND earns_more_than(7000)',
+        "answer": "Ann does.",
+    },
+    "What is the average salary in each city?": {
+        "aggregation": "average_salary_by_city()",
+        "answer": "Kraków: 6800, Łódź: 5100.",
+    },
+    "Who likes jazz?": {
+        "filters": "UNSUPPORTED QUERY",
+    },
 }
 
 
@@ -67,27 +70,28 @@ class StaffView(dbally.SqlAlchemyBaseView):
 
     @decorators.view_aggregation()
     def average_salary_by_city(self) -> Select[Any]:
-        return select(STAFF.c.city, func.avg(STAFF.c.salary).label("average_salary")).group_by(
-            STAFF.c.city
-        )
+        average = func.avg(STAFF.c.salary).label("average_salary")
+        return select(STAFF.c.city, average).group_by(STAFF.c.city)
 
 
 async def scripted_reply(conversation: str) -> str:
-    filters, aggregation, answer = next(
-        script for question, script in SCRIPT.items() if question in conversation
-    )
-    wanted = aggregation if "aggregation" in conversation else filters
+    """Answer what db-ally asks: is this step needed, what is its query, how to word the result."""
+    question = next(question for question in SCRIPT if question in conversation)
+    script = SCRIPT[question]
+    step = "aggregation" if "aggregation" in conversation else "filters"
+
     if "Decision:" in conversation:
-        return f"Decision: {wanted is not None}"
+        return f"Decision: {step in script}"
     if "You MUST use only these methods" in conversation:
-        return wanted or ""
-    return answer
+        return script[step]
+    return script["answer"]
 
 
 def make_llm() -> LLM[Any]:
     model = os.environ.get("DBALLY_MODEL")
     if not model:
         return ScriptedLLM(scripted_reply)
+
     from dbally.llms.litellm import LiteLLM
 
     return LiteLLM(model)
@@ -98,31 +102,35 @@ def make_collection(llm: LLM[Any], handler: {{ cookiecutter.handler_class }}) ->
     STAFF.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(STAFF.insert(), ROWS)
+
     collection = dbally.create_collection("staff", llm, event_handlers=[handler])
     collection.add(StaffView, lambda: StaffView(engine))
     return collection
 
 
+def find_file(log_dir: str, request_id: str) -> Path:
+    """Return the file that a request is recorded in, whatever files are called."""
+    for path in Path(log_dir).rglob("*"):
+        if path.is_file() and request_id.encode() in path.read_bytes():
+            return path
+    raise FileNotFoundError(f"no file in {log_dir} has the request {request_id}")
+
+
 async def main() -> None:
-    collection = make_collection(make_llm(), {{ cookiecutter.handler_class }}())
+    handler = {{ cookiecutter.handler_class }}()
+    collection = make_collection(make_llm(), handler)
+
     for question in SCRIPT:
         print(f"\nQuestion: {question}")
         try:
-            with recording():
+            with recording() as block:
                 result = await collection.ask(question, return_natural_response=True)
             print(f"Answer:   {result.textual_response}")
         except dbally.DbAllyError as error:
             print(f"Failed:   {error}")
-        print(f"Log:      {newest_log()}")
 
-
-def newest_log(
-    log_dir: str = "{{ cookiecutter.log_directory }}",
-) -> Path:
-    files = (path for path in Path(log_dir).expanduser().rglob("*") if path.is_file())
-    return max(
-        files, key=lambda path: (path.stat().st_mtime_ns, path)
-    )  # some clocks of disks tick slowly
+        print(f"Request:  {block.request_id}")
+        print(f"Log:      {find_file(handler.log_dir, str(block.request_id))}")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ from dbally.llms.base import LLM
 from dbally.llms.clients.base import LLMClient, LLMOptions
 from dbally.prompt.template import ChatFormat
 
-Reply = Callable[
-    [str], Awaitable[str]
-]  # from the text of a conversation to the answer of the model
+# From the text of a conversation to what the model answers.
+Reply = Callable[[str], Awaitable[str]]
 
 
 class ScriptedLLM(LLM[LLMOptions]):
-    """Answers every conversation as `reply` does, whether it returns or raises."""
+    """Answers every conversation as `reply` does, whether that returns or raises."""
 
-    _options_cls = LLMOptions
+    _options_cls = LLMOptions  # db-ally asks for it
 
     def __init__(self, reply: Reply) -> None:
         super().__init__("scripted")
@@ -29,6 +28,8 @@ class ScriptedLLM(LLM[LLMOptions]):
 
 
 class ScriptedClient(LLMClient[LLMOptions]):
+    """Calls `reply`, and counts words as tokens."""
+
     def __init__(self, reply: Reply) -> None:
         super().__init__("scripted")
         self.reply = reply
@@ -40,9 +41,12 @@ class ScriptedClient(LLMClient[LLMOptions]):
         event: LLMEvent,
         json_mode: bool = False,
     ) -> str:
-        await asyncio.sleep(0)  # as a real model would, let other tasks run
+        await asyncio.sleep(0)  # let other tasks run, as a real model would
+
         text = "\n".join(message["content"] for message in conversation)
         answer = await self.reply(text)
-        event.prompt_tokens, event.completion_tokens = len(text.split()), len(answer.split())
+
+        event.prompt_tokens = len(text.split())
+        event.completion_tokens = len(answer.split())
         event.total_tokens = event.prompt_tokens + event.completion_tokens
         return answer

@@ -1,4 +1,7 @@
-"""A small db-ally application to test the handler in: a view over SQLite and a model that says what it is told."""
+"""A small db-ally application to test the handler in: a view over SQLite, and a scripted model.
+
+It proves nothing by itself. Keep it as long as you keep any test.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +20,7 @@ from dbally.views.base import BaseView, IndexLocation
 from scripted_llm import Reply, ScriptedLLM
 from sqlalchemy import Column, Engine, MetaData, Select, String, Table
 
-from {{ cookiecutter.package_name }}.recorder import Recorder
-from {{ cookiecutter.package_name }}.records import Record
+from {{ cookiecutter.package_name }} import Record, Recorder
 
 STAFF = Table("staff", MetaData(), Column("name", String), Column("city", String))
 ROWS = [{"name": "Ann", "city": "Kraków"}, {"name": "Bob", "city": "Łódź"}]
@@ -66,7 +68,7 @@ class UnableView(BaseView):
 
 
 def make_engine(file: Path | str = ":memory:") -> Engine:
-    """Return a database in `file`, where threads have a connection each, or in memory, for one thread."""
+    """Return a database, in a file or in memory; one in memory is for one thread."""
     engine = sqlalchemy.create_engine(f"sqlite:///{file}")
     STAFF.metadata.create_all(engine)
     with engine.begin() as connection:
@@ -75,12 +77,14 @@ def make_engine(file: Path | str = ":memory:") -> Engine:
 
 
 def say(iql: str = 'lives_in("kraków")', answer: str = "Ann does.") -> Reply:
-    """Return what a model says that decides to filter with `iql` and puts the result in the words of `answer`."""
+    """Return what a model says that filters with `iql`, and calls every result `answer`."""
 
     async def reply(conversation: str) -> str:
         if "Decision:" in conversation:
             return "Decision: true"
-        return iql if "You MUST use only these methods" in conversation else answer
+        if "You MUST use only these methods" in conversation:
+            return iql
+        return answer
 
     return reply
 
@@ -102,10 +106,11 @@ def make_collection(
     reply: Reply | None = None,
     view: type[BaseView] | None = StaffView,
 ) -> Collection:
-    """Return a collection with one view, or none, whose model answers as `reply` says."""
-    collection = dbally.create_collection(
-        name, ScriptedLLM(reply or say()), event_handlers=list(handlers)
-    )
-    if view:
-        collection.add(view, lambda: StaffView(engine) if view is StaffView else view())
+    """Return a collection with one view, or with none, whose model answers as `reply` says."""
+    llm = ScriptedLLM(reply or say())
+    collection = dbally.create_collection(name, llm, event_handlers=list(handlers))
+    if view is StaffView:
+        collection.add(StaffView, lambda: StaffView(engine))
+    elif view is not None:
+        collection.add(view)
     return collection

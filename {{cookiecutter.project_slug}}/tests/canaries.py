@@ -1,51 +1,47 @@
-"""A request with a canary in every field that may hold what someone typed or was told."""
+"""A request with a canary, a text of its own, in every field that can hold what people typed.
+
+It proves nothing by itself: `test_handler_contract.py` and `test_masks.py` look for the canaries.
+Delete it with them.
+"""
 
 import dataclasses
 from typing import Any
 
-from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import (
-    Event,
-    FallbackEvent,
-    LLMEvent,
-    RequestEnd,
-    RequestStart,
-    SimilarityEvent,
-)
+from dbally.audit.events import Event, FallbackEvent, LLMEvent, RequestEnd, SimilarityEvent
 from dbally.collection.results import ExecutionResult
+from files import start
 
 from {{ cookiecutter.package_name }} import recording
 
-SECRETS = {
-    "inputs": [
+# The fields in which a text must not be seen, if this switch is off.
+FIELDS = {
+    "record_inputs": [
         "question",
         "prompt",
-        "input_value",
-        "error_description",
         "store",
         "fetcher",
+        "input_value",
+        "error_description",
         "key",
         "message",
     ],
-    "outputs": [
-        *(
-            "response",
-            "output_value",
-            "textual_response",
-            "sql",
-            "row",
-            "prompt",
-            "input_value",
-            "message",
-        ),
+    "record_outputs": [
+        "prompt",
+        "response",
+        "input_value",
+        "output_value",
         "triggering_view_name",
+        "textual_response",
+        "sql",
+        "row",
+        "message",
     ],
 }
 
 
 @dataclasses.dataclass
 class CacheEvent(Event):
-    """An event that the application made."""
+    """An event of the application."""
 
     key: Any
     hit: bool | None = None
@@ -56,31 +52,50 @@ def canary(field: str) -> str:
     return f"canary-of-{field}"
 
 
-async def ask_with_canaries(handler: Any, *, fail: bool) -> None:
-    """Go through every event of db-ally; with `fail`, raise `RuntimeError` before the result."""
-    tracker = EventTracker.initialize_with_handlers([handler])
-    await tracker.request_start(RequestStart("staff", canary("question")))
-    llm = LLMEvent(prompt=[{"role": "user", "content": canary("prompt")}], type="Prompt")
+async def ask_with_canaries(handler: Any) -> None:
+    """Go through every event of db-ally and a whole result."""
+    tracker = await start(handler, question=canary("question"))
+
+    llm = LLMEvent([{"role": "user", "content": canary("prompt")}], "Prompt")
     async with tracker.track_event(llm) as span:
         llm.response = canary("response")
         span(llm)
+
     similarity = SimilarityEvent(canary("store"), canary("fetcher"), canary("input_value"))
     async with tracker.track_event(similarity) as span:
         similarity.output_value = canary("output_value")
         span(similarity)
-    # A model that names no view has its answer taken for the name of one.
+
     fallback = FallbackEvent(
-        "first", canary("triggering_view_name"), "second", canary("error_description")
+        triggering_collection_name="first",
+        # If the model names no view, db-ally takes its whole response for the name.
+        triggering_view_name=canary("triggering_view_name"),
+        fallback_collection_name="second",
+        error_description=canary("error_description"),
     )
-    for event in (fallback, CacheEvent(canary("key"))):
-        async with tracker.track_event(event) as span:
-            span(event)
-    if fail:
-        with recording():
-            async with tracker.track_event(llm):
-                raise RuntimeError(canary("message"))
-    rows = [{"name": canary("row")}]
-    context = {"sql": canary("sql")}
+    async with tracker.track_event(fallback) as span:
+        span(fallback)
+
+    async with tracker.track_event(CacheEvent(canary("key"))):
+        pass
+
     await tracker.request_end(
-        RequestEnd(ExecutionResult(rows, context, 1, 1, "View", canary("textual_response")))
+        RequestEnd(
+            ExecutionResult(
+                results=[{"name": canary("row")}],
+                context={"sql": canary("sql")},
+                execution_time=1,
+                execution_time_view=1,
+                view_name="View",
+                textual_response=canary("textual_response"),
+            )
+        )
     )
+
+
+async def fail_with_canaries(handler: Any) -> None:
+    """Raise `RuntimeError` with a canary out of an event and its request."""
+    with recording():
+        tracker = await start(handler, question=canary("question"))
+        async with tracker.track_event(LLMEvent(canary("prompt"), "Prompt")):
+            raise RuntimeError(canary("message"))

@@ -1,4 +1,9 @@
-"""Fixtures. The first three are all that test_handler_contract.py knows of where the records go."""
+"""Fixtures of all tests. Keep this file as long as you keep any test.
+
+The first three are all that `test_handler_contract.py` knows of where the records go. To prove a
+destination of your own, change these three: a handler with your sink, the records that it stored,
+and a handler whose sink fails. Then every test of the contract holds for your destination.
+"""
 
 import asyncio
 import gc
@@ -11,21 +16,33 @@ import application
 import pytest
 from dbally.audit.event_handlers.base import EventHandler
 from dbally.collection.collection import Collection
+from files import Handler
 from sqlalchemy import Engine
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+from {{ cookiecutter.package_name }} import Record
 
 MakeHandler = Callable[..., EventHandler[Any, Any]]
 ReadRecords = Callable[[], Awaitable[list[dict[str, Any]]]]
 
-# To send records somewhere else, change these three: a handler with your sink, what it stored, and
-# a handler whose sink fails. Every test of the contract then holds for your destination.
+# The contract is about these options. Your handler may have other defaults.
+OPTIONS: dict[str, Any] = {
+    "record_inputs": True,
+    "record_prompts": True,
+    "record_outputs": True,
+    "mask": None,
+    "max_chars": 150_000,
+    "raise_errors": False,
+}
 
 
 @pytest.fixture
 def make_handler(log_dir: Path) -> MakeHandler:
-    """Make a handler; options are the handler's own, but for where and how it writes."""
-    return lambda **options: Handler(log_dir, "{request_id}.jsonl", "jsonl", **options)
+    """Make a handler; the options are those of `OPTIONS`."""
+
+    def make(**options: Any) -> Handler:
+        return Handler(log_dir, "{request_id}.jsonl", "jsonl", **(OPTIONS | options))
+
+    return make
 
 
 @pytest.fixture
@@ -33,17 +50,14 @@ def read_records(log_dir: Path) -> ReadRecords:
     """Read every record, as `Record.as_dict` shows it; those of one request in their order."""
 
     async def read() -> list[dict[str, Any]]:
-        await asyncio.sleep(
-            0
-        )  # a failed request ends when its exception dies, for which asyncio takes a turn
+        await asyncio.sleep(0)  # a failed request ends when asyncio drops its exception
         gc.collect()
-        lines = [
-            line
-            for path in sorted(log_dir.glob("*"))
-            for line in path.read_text("utf-8").split("\n")
-            if line
-        ]
-        return [json.loads(line) for line in lines]
+
+        records = []
+        for path in sorted(log_dir.glob("*")):
+            for line in path.read_text("utf-8").splitlines():
+                records.append(json.loads(line))
+        return records
 
     return read
 
@@ -52,7 +66,11 @@ def read_records(log_dir: Path) -> ReadRecords:
 def make_broken_handler(tmp_path: Path) -> MakeHandler:
     """Make a handler whose sink refuses every record."""
     (tmp_path / "file").touch()
-    return lambda **options: Handler(tmp_path / "file" / "in-the-way", **options)
+
+    def make(**options: Any) -> Handler:
+        return Handler(tmp_path / "file" / "in-the-way", **(OPTIONS | options))
+
+    return make
 
 
 @pytest.fixture
@@ -61,10 +79,10 @@ def log_dir(tmp_path: Path) -> Path:
     return tmp_path / "logs"
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """Return a database of staff."""
-    engine = application.make_engine(tmp_path / "staff.db")
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Return a database of staff, which no test changes."""
+    engine = application.make_engine(tmp_path_factory.mktemp("database") / "staff.db")
     yield engine
     engine.dispose()
 
@@ -72,18 +90,26 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def make_collection(engine: Engine) -> Callable[..., Collection]:
     """Make a collection: `make_collection(*handlers, name=..., reply=...)`."""
-    return lambda *handlers, **options: application.make_collection(engine, *handlers, **options)
+
+    def make(*handlers: EventHandler[Any, Any], **options: Any) -> Collection:
+        return application.make_collection(engine, *handlers, **options)
+
+    return make
 
 
 @pytest.fixture
-def records() -> list[Any]:
+def records() -> list[Record]:
     """Return a list, for the records of `make`."""
     return []
 
 
 @pytest.fixture
 def make(
-    records: list[Any], make_collection: Callable[..., Collection]
+    records: list[Record], make_collection: Callable[..., Collection]
 ) -> Callable[..., Collection]:
-    """Make a collection whose records go into the list of that name."""
-    return lambda **options: make_collection(application.into(records), **options)
+    """Make a collection whose records go into the list `records`."""
+
+    def make_with_list(**options: Any) -> Collection:
+        return make_collection(application.into(records), **options)
+
+    return make_with_list

@@ -1,28 +1,35 @@
-"""A whole request that goes into files, and what is read of them."""
+"""What tests share: the handler, a whole request, what is in files, and other processes.
+
+It proves nothing by itself. Keep it as long as you keep any test.
+"""
 
 import logging
 import multiprocessing
 import os
 import re
-import signal
 import subprocess
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from application import ROWS
+from dbally.audit.event_handlers.base import EventHandler
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestEnd, RequestStart
 from dbally.collection.results import ExecutionResult
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
+import {{ cookiecutter.package_name }} as package
+
+Handler = package.{{ cookiecutter.handler_class }}
+Recorder = package.Recorder
 
 posix_only = pytest.mark.skipif(
-    os.name != "posix", reason="modes, umask, links and signals as POSIX has them"
+    os.name != "posix", reason="modes, links, pipes and forks as POSIX has them"
 )
 HEADLINE = re.compile(r"^[0-9a-f]{8} \S+ \S+ (request|event)_(start|end|failed)", re.MULTILINE)
 RESULT = RequestEnd(
@@ -30,14 +37,33 @@ RESULT = RequestEnd(
 )
 
 
-async def ask(*handlers: Any, collection: str = "staff", question: str = "Who?") -> None:
-    """Go through a whole request: 4 records."""
+def file_recorder(
+    log_dir: Path, filename_pattern: str, log_format: str = "jsonl", **options: Any
+) -> Recorder:
+    """Return a recorder into files, for tests that hold whatever defaults your handler has."""
+    return Recorder(package.LogFile(log_dir, filename_pattern, log_format), **options)
+
+
+async def start(
+    *handlers: EventHandler[Any, Any], collection: str = "staff", question: str = "Who?"
+) -> EventTracker:
+    """Start a request; it is open as long as something holds the tracker."""
     tracker = EventTracker.initialize_with_handlers(list(handlers))
     await tracker.request_start(RequestStart(collection_name=collection, question=question))
+    return tracker
+
+
+async def ask(
+    *handlers: EventHandler[Any, Any], collection: str = "staff", question: str = "Who?"
+) -> None:
+    """Go through a whole request: 4 records."""
+    tracker = await start(*handlers, collection=collection, question=question)
+
     event = LLMEvent(question, "Prompt")
     async with tracker.track_event(event) as span:
         event.response = "Ann"
         span(event)
+
     await tracker.request_end(RESULT)
 
 
@@ -53,76 +79,70 @@ def read(log_dir: Path) -> str:
     return "".join((log_dir / name).read_text("utf-8") for name in logs(log_dir))
 
 
-PRELUDE = """
-import asyncio, os, resource, sys
-sys.path[:0] = {path!r}
-from {package} import {handler} as Handler, LogFile, Recorder, recording
+# Other processes. A fresh Python takes seconds to import db-ally, and a fork of pytest has
+# imported it. So tests fork where the system can and nothing but a fresh process would do.
+
+
+def start_fork(function: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Call `function` in a fork of this process; its `exitcode` is 0 unless it raises."""
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=function, args=arguments, daemon=True)
+    with warnings.catch_warnings():
+        # Python 3.12 warns because pytest-xdist has a thread. The child does not need it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    return process
+
+
+PRELUDE = f"""
+import asyncio, os, sys
+from {package.__name__} import {Handler.__name__} as Handler, LogFile, Recorder, recording
 from files import RESULT, ask
 """
 
 
 def start_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
-    """Start a fresh Python that knows the package and this module."""
-    prelude = PRELUDE.format(
-        path=sys.path, package=Handler.__module__.split(".")[0], handler=Handler.__name__
-    )
-    command = [sys.executable, "-B", "-c", prelude + code, *arguments]
+    """Start a fresh Python that runs `code`; it knows the package and this module."""
+    search_path = f"import sys; sys.path[:0] = {sys.path!r}"
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        [sys.executable, "-B", "-c", search_path + PRELUDE + code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     )
 
 
 def run_python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `code` to its end in a process of its own, as `start_python` would.
+    """Run `code` to its end, as `start_python` would, but in a fork where the system can.
 
-    Where the system can, that is a fork of this process: it has imported db-ally, which takes a
-    fresh Python seconds. It does not end as a fresh one does, by `atexit`; tests of the start or
-    the end of a process take `start_python`, as do those that go on while it runs.
+    A fork does not run what is registered with `atexit`. Where that matters, or where the test
+    goes on while the process runs, take `start_python`.
     """
     if os.name != "posix":
-        process = start_python(code, *arguments)
-        out, errors = process.communicate()
-        return subprocess.CompletedProcess(code, process.returncode, out, errors)
+        fresh = start_python(code, *arguments)
+        output = fresh.communicate()
+        return subprocess.CompletedProcess(code, fresh.returncode, *output)
 
     with (
-        TemporaryFile("w+", encoding="utf-8") as out_file,
-        TemporaryFile("w+", encoding="utf-8") as errors_file,
+        TemporaryFile("w+", encoding="utf-8") as out,
+        TemporaryFile("w+", encoding="utf-8") as errors,
     ):
-        files = (out_file.fileno(), errors_file.fileno())
-        child = multiprocessing.get_context("fork").Process(
-            target=_run_in_fork, args=(code, arguments, *files)
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # pytest-xdist has a thread, which does not matter here
-            child.start()
-        assert child.pid
-        try:
-            child.join()
-        finally:
-            with suppress(OSError):
-                os.killpg(
-                    child.pid, signal.SIGKILL
-                )  # what is left of it where the time of the test is over
-        out_file.seek(0)
-        errors_file.seek(0)
-        return subprocess.CompletedProcess(
-            code, child.exitcode or 0, out_file.read(), errors_file.read()
-        )
+        fork = start_fork(_run_code, code, arguments, out, errors)
+        fork.join()
+
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(code, fork.exitcode or 0, out.read(), errors.read())
 
 
-def _run_in_fork(code: str, arguments: list[str], out: int, errors: int) -> None:
-    """Take off what pytest has put on this process, and run `code`."""
-    os.setsid()  # so that a child of it that hangs can be ended with it
-    os.dup2(out, 1)
-    os.dup2(errors, 2)
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+def _run_code(code: str, arguments: tuple[str, ...], out: TextIO, errors: TextIO) -> None:
+    """Run `code` without what pytest has put on this process."""
+    os.dup2(out.fileno(), 1)
+    os.dup2(errors.fileno(), 2)
+    sys.stdout = out
+    sys.stderr = errors
     sys.argv = ["-c", *arguments]
     logging.getLogger().handlers.clear()
     warnings.simplefilter("ignore")
-    prelude = PRELUDE.format(
-        path=[], package=Handler.__module__.split(".")[0], handler=Handler.__name__
-    )
-    exec(prelude + code, {"__name__": "__main__"})
+
+    exec(PRELUDE + code, {"__name__": "__main__"})

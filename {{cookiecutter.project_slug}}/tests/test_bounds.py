@@ -1,126 +1,185 @@
-"""Whatever a result is made of, its record is bounded."""
+"""Whatever a value is made of, its record is bounded, and says what was cut.
+
+Keep this file as long as you keep the option `max_chars`.
+"""
 
 import json
 from collections import UserString
-from pathlib import Path
-from typing import Any
 
 import pytest
-from dbally.audit.event_tracker import EventTracker
-from dbally.audit.events import RequestEnd, RequestStart
+from canaries import CacheEvent
+from dbally.audit.events import RequestEnd
 from dbally.collection.results import ExecutionResult
-from files import read
+from files import file_recorder, read, start
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
-from {{ cookiecutter.package_name }}.plain import Serializer
-from {{ cookiecutter.package_name }}.recorder import Recorder
-from {{ cookiecutter.package_name }}.records import Record
+from {{ cookiecutter.package_name }} import Recorder
+
+FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
 
 
-@pytest.mark.parametrize("log_format", ["text", "jsonl"])
+async def record_of(value, max_chars=150_000):
+    """Return the record of an event with this value."""
+    records = []
+    tracker = await start(Recorder(records.append, max_chars=max_chars))
+    async with tracker.track_event(CacheEvent(value)):
+        return records[1]
+
+
+def nested(depth):
+    return json.loads("[" * depth + "]" * depth)
+
+
+# The size of files
+
+
+@FORMATS
 @pytest.mark.parametrize(
     "letter",
-    ["x", "\n", "\0", "\u202e", "\U0001f600"],
-    ids=["x", "newline", "nul", "bidi", "emoji"],
+    [
+        pytest.param("x", id="letter"),
+        pytest.param("\n", id="newline"),
+        pytest.param("\0", id="NUL"),
+        pytest.param("\u202e", id="bidi"),
+        pytest.param("\U0001f600", id="emoji"),
+    ],
 )
-async def test_a_huge_result_takes_less_than_two_megabytes(
-    letter: str, log_format: str, log_dir: Path
-) -> None:
+async def test_a_huge_result_takes_less_than_two_megabytes(letter, log_format, log_dir):
     rows = [{"name": letter * 10}] * 300_000
-    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", log_format)])
-    await tracker.request_start(RequestStart("staff", "Who?"))
-    await tracker.request_end(
-        RequestEnd(ExecutionResult(rows, {"sql": letter * 5_000_000}, 1, 1, "View"))
-    )
+    context = {"sql": letter * 5_000_000}
+
+    tracker = await start(file_recorder(log_dir, "{collection}", log_format))
+    await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View")))
 
     log = read(log_dir)
     assert 100_000 < len(log.encode()) < 2_000_000
     assert "result.results" in log
     assert "300000" in log
-    assert "300000 rows" in log or '"rows":300000' in log
 
 
-def nested(depth: int, value: Any) -> Any:
-    return json.loads('{"k": ' * depth + json.dumps(value) + "}" * depth)
-
-
+@FORMATS
 @pytest.mark.parametrize(
-    ("rows", "context"),
+    "value",
     [
-        ([{f"n{column}": 1 << 4_000 for column in range(15)} for _ in range(1_000)], {}),
-        ([{"k" * 5_000_000: "v" * 200_000}], {}),
-        ([{"k" * 20_000: [json.loads("[" * 40 + "]" * 40)] * 1_000}], {}),
-        ([{"k": [""] * 1_000} for _ in range(1_000)], {}),
-        ([], nested(25, "\n" * 100_000)),
-    ],
-    ids=[
-        "long numbers",
-        "a long name",
-        "a long name above what is cut",
-        "empty texts",
-        "lines in mappings",
+        pytest.param([{"n": 1 << 4_000}] * 15_000, id="long numbers"),
+        pytest.param({"k" * 5_000_000: "v" * 200_000}, id="a long key"),
+        pytest.param({"k" * 20_000: [nested(40)] * 1_000}, id="a long key above what is cut"),
+        pytest.param([[""] * 1_000] * 1_000, id="empty texts"),
+        pytest.param(json.loads('{"k":' * 25 + '"' + "\\n" * 100_000 + '"' + "}" * 25), id="lines"),
     ],
 )
-@pytest.mark.parametrize("log_format", ["text", "jsonl"])
-async def test_whatever_a_result_is_made_of_it_is_bounded(
-    rows: list[dict[str, Any]], context: dict[str, Any], log_format: str, log_dir: Path
-) -> None:
-    tracker = EventTracker.initialize_with_handlers([Handler(log_dir, "{collection}", log_format)])
-    await tracker.request_start(RequestStart("staff", "Who?"))
-    await tracker.request_end(RequestEnd(ExecutionResult(rows, context, 1, 1, "View")))
+async def test_the_size_of_a_record_is_bounded_whatever_its_values_are(value, log_format, log_dir):
+    tracker = await start(file_recorder(log_dir, "{collection}", log_format))
+    async with tracker.track_event(CacheEvent(value)):
+        pass
 
     assert len(read(log_dir)) < 500_000
 
 
-def test_what_is_just_within_a_bound_is_whole() -> None:
-    serializer = Serializer()
-    assert serializer.value(b"x" * 1_000) == repr(b"x" * 1_000)
-    assert serializer.value(b"x" * 1_001) == "<bytes of 1001>"
+async def test_the_bound_can_be_lifted():
+    record = await record_of([*range(20_000), "x" * 500_000], max_chars=None)
 
-    deepest = json.loads("[" * 32 + "1" + "]" * 32)
-    assert serializer.field("lists", deepest) == deepest
-    assert serializer.cut == {}
-    assert serializer.field("lists", [deepest]) == json.loads("[" * 33 + "]" * 33)
-    assert serializer.cut == {"lists" + ".0" * 32: 1}
+    assert record.data == {"key": [*range(20_000), "x" * 500_000]}
+    assert record.cut is None
 
 
-def test_an_entry_is_taken_as_long_as_the_budget_lasts() -> None:
-    for budget, whole in ((48, False), (49, True)):  # each value counts for 16
-        serializer = Serializer(budget)
-        assert serializer.field("list", [1, 2, 3]) == ([1, 2, 3] if whole else [1, 2])
-        assert serializer.cut == ({} if whole else {"list": 3})
-
-    assert Serializer(100).text("x" * 67) == "x" * 66  # no text takes more than two thirds
-    serializer = Serializer(100)
-    assert serializer.field("first", "x" * 50) == "x" * 50
-    assert serializer.field("last", "y" * 34) == "y" * 34
-    assert serializer.field("late", "z") == ""
-    assert serializer.cut == {"late": 1}
-    serializer = Serializer(99)
-    assert (serializer.text("x" * 66), serializer.cut) == ("x" * 66, {})
+# What is kept and what is cut
 
 
-def test_the_name_of_what_was_cut_is_bounded() -> None:
-    serializer = Serializer(3)
-    serializer.field("n" * 101, "text")
-    assert serializer.cut == {"n" * 101: 4}
-    serializer = Serializer(1_000)
-    serializer.field("a" * 100, {"b" * 100: {"n" * 101: "x" * 1_000}})
-    assert serializer.cut == {".".join(["a" * 100, "b" * 100, "n" * 98]): 1_000}
+async def test_a_value_that_just_fits_is_kept_whole():
+    kept = await record_of([1, 2, 3], max_chars=49)  # the list and each number count for 16
+    cut = await record_of([1, 2, 3], max_chars=48)
 
-    serializer = Serializer(100)
-    serializer.field("row", {"k" * 100: None})
-    assert serializer.cut == {"row": 100}  # a key of it
-    serializer = Serializer(1_000)
-    serializer.field("row", {"user": UserString("u" * 1_000)})
-    assert serializer.cut == {"row.user": 1_000}
+    assert (kept.data, kept.cut) == ({"key": [1, 2, 3]}, None)
+    assert (cut.data, cut.cut) == ({"key": [1, 2]}, {"key": 3})
 
 
-async def test_the_name_of_a_view_is_bounded_as_well() -> None:
-    records: list[Record] = []
-    tracker = EventTracker.initialize_with_handlers([Recorder(records.append)])
-    await tracker.request_start(RequestStart("staff", "Who?"))
+async def test_a_text_takes_at_most_two_thirds_of_the_bound():
+    kept = await record_of("x" * 66, max_chars=100)
+    cut = await record_of("x" * 67, max_chars=100)
+
+    assert (kept.data, kept.cut) == ({"key": "x" * 66}, None)
+    assert (cut.data, cut.cut) == ({"key": "x" * 66}, {"key": 67})
+
+
+async def test_what_comes_after_the_bound_was_reached_is_left_out():
+    record = await record_of({"a": "x" * 100, "b": "x" * 50, "c": "x"}, max_chars=200)
+
+    assert record.data == {"key": {"a": "x" * 100, "b": "x" * 34}}
+    assert record.cut == {"key.b": 50, "key": 3}
+
+
+async def test_the_data_of_a_record_is_bounded_as_a_whole():
+    record = await record_of([{"text": "x" * 60_000, "number": n} for n in range(10)])
+
+    rows = record.data["key"]
+    assert [len(row["text"]) for row in rows[:2]] == [60_000, 60_000]
+    assert 29_000 < len(rows[2]["text"]) < 30_000
+    assert record.cut == {"key.2.text": 60_000, "key.2": 2, "key": 10}
+
+
+async def test_bytes_are_whole_up_to_a_thousand():
+    record = await record_of([b"x" * 1_000, b"x" * 1_001])
+
+    assert record.data == {"key": [repr(b"x" * 1_000), "<bytes of 1001>"]}
+
+
+async def test_lists_are_whole_up_to_a_depth_of_32():
+    whole = await record_of(nested(32))
+    cut = await record_of(nested(34))
+
+    assert (whole.data, whole.cut) == ({"key": nested(32)}, None)
+    assert (cut.data, cut.cut) == ({"key": nested(33)}, {"key" + ".0" * 32: 1})
+
+
+async def test_depth_ends():
+    value = []
+    for _ in range(10_000):
+        value = [value]
+
+    record = await record_of(value, max_chars=None)
+
+    assert record.data == {"key": nested(33)}
+
+
+async def test_a_value_that_is_inside_itself_ends():
+    rows = ["before"]
+    rows.append(rows)
+    twice = {}
+    twice["left"] = twice
+    twice["right"] = twice
+
+    record = await record_of([rows, twice], max_chars=None)
+
+    mapping = {"left": "<dict inside itself>", "right": "<dict inside itself>"}
+    assert record.data == {"key": [["before", "<list inside itself>"], mapping]}
+
+
+# How a cut is called
+
+
+async def test_a_cut_in_an_object_of_the_application_has_the_path_to_it():
+    record = await record_of({"user": UserString("u" * 1_000)}, max_chars=1_000)
+
+    assert record.cut == {"key.user": 1_000}
+
+
+async def test_a_key_can_be_cut_as_well():
+    record = await record_of({"k" * 100: None}, max_chars=100)
+
+    assert record.data == {"key": {"k" * 66: None}}
+    assert list(record.cut.values()) == [100]
+
+
+async def test_the_path_of_a_cut_has_at_most_300_characters():
+    value = {"a" * 100: {"b" * 100: {"c" * 101: "x" * 1_000}}}
+
+    record = await record_of(value, max_chars=1_000)
+
+    assert record.cut == {f"key.{'a' * 100}.{'b' * 100}.{'c' * 94}": 1_000}
+
+
+async def test_the_name_of_a_view_is_bounded_in_the_summary(records):
+    tracker = await start(Recorder(records.append))
     await tracker.request_end(RequestEnd(ExecutionResult([], {}, 1, 1, "V" * 200_000)))
 
-    assert records[-1].cut
     assert records[-1].cut["view"] == 200_000

@@ -1,314 +1,309 @@
-"""What a record looks like as text for a person and as a line of JSON for a program."""
+"""What a record looks like as a line of JSON for a program, and as text for a person.
+
+The exact output of both is here once. JSON is what programs read: change it with care. Text is a
+view that nothing reads back: change it as you like, and the one test of it with it. Delete a test
+with its format.
+"""
 
 import datetime
 import json
 import re
 import sys
 import unicodedata
-from pathlib import Path
-from typing import Any
 
 import pytest
-from files import HEADLINE, ask, read
+from files import HEADLINE
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
-from {{ cookiecutter.package_name }}.formats import format_json, format_text, show
-from {{ cookiecutter.package_name }}.plain import JsonValue, Serializer
-from {{ cookiecutter.package_name }}.records import Record
+from {{ cookiecutter.package_name }} import Record
+from {{ cookiecutter.package_name }}.formats import format_json, format_text
 
-TEXT = st.text(st.characters(codec="utf-8")) | st.text(
-    st.sampled_from(
-        "ab \n\r\t\x00\x0b\x0c\x1b\x1c\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200b\ud800\U000e0041|:-{}%"
-    )
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=datetime.UTC)
+
+ODD_CHARACTERS = "ab \n\r\t\x0b\x0c\x1b\x7f\x85\x9b\u2028\u202e\u2066\u200b\U000e0041|:-{}%"
+TEXTS = st.text(st.characters(codec="utf-8")) | st.text(st.sampled_from(ODD_CHARACTERS))
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS
 )
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=8,
 )
-NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
-# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt: Default_Ignorable_Code_Point of Unicode 16
-IGNORABLE = [
-    *(
-        0xAD,
-        0x34F,
-        0x61C,
-        0x115F,
-        0x1160,
-        0x17B4,
-        0x17B5,
+
+
+def make_record(kind, data=None, **values):
+    return Record(
+        request_id="1f2e3d4c" * 4,
+        collection="staff",
+        started_at=NOW,
+        process="host:1",
+        labels={"user": "ann"},
+        time=NOW,
+        kind=kind,
+        data=data,
+        **values,
+    )
+
+
+def make_event_end(data, event="CacheEvent"):
+    return make_record("event_end", data, event_id=1, event=event, elapsed=0.25)
+
+
+ERROR = {
+    "type": "ViewError",
+    "message": "no view",
+    "causes": [{"type": "LLMError", "message": "Rate\nlimit"}, {"type": "OSError", "message": ""}],
+}
+SUMMARY = {
+    "collection": "staff",
+    "question": "Who?",
+    "labels": {"user": "ann"},
+    "view": "StaffView",
+    "rows": 2,
+    "calls": 4,
+    "failed_calls": 1,
+    "prompt_tokens": 100,
+    "completion_tokens": 10,
+    "total_tokens": 110,
+}
+
+
+# JSON
+
+
+def test_a_record_is_one_line_of_json():
+    record = make_record("request_failed", error=ERROR, summary=SUMMARY, elapsed=0.5)
+    record = record._replace(
+        open_events=[{"event_id": 3, "event": "filters"}], cut={"error": 200_000}
+    )
+
+    assert format_json(record) == (
+        '{"time":"2026-01-02T03:04:05.123456Z","request_id":"1f2e3d4c1f2e3d4c1f2e3d4c1f2e3d4c",'
+        '"kind":"request_failed","elapsed":0.5,"error":{"type":"ViewError","message":"no view",'
+        '"causes":[{"type":"LLMError","message":"Rate\\nlimit"},{"type":"OSError","message":""}]},'
+        '"summary":{"collection":"staff","question":"Who?","labels":{"user":"ann"},'
+        '"view":"StaffView","rows":2,"calls":4,"failed_calls":1,"prompt_tokens":100,'
+        '"completion_tokens":10,"total_tokens":110},'
+        '"open_events":[{"event_id":3,"event":"filters"}],"cut":{"error":200000}}\n'
+    )
+
+
+def test_the_start_of_a_request_says_where_it_comes_from():
+    row = json.loads(format_json(make_record("request_start", {"question": "Who?"})))
+
+    assert row["version"] == 1
+    assert row["dbally"]
+    assert row["process"] == "host:1"
+    assert row["labels"] == {"user": "ann"}
+    assert list(row)[-1] == "data"
+
+
+def test_labels_are_left_out_if_there_are_none():
+    record = make_record("request_start", {})._replace(labels={})
+
+    assert "labels" not in json.loads(format_json(record))
+
+
+@pytest.mark.parametrize(
+    ("kind", "required"),
+    [
+        ("request_start", "data"),
+        ("event_start", "data"),
+        ("event_end", "data"),
+        ("event_failed", "error"),
+        ("request_end", "data"),
+        ("request_failed", "error"),
+    ],
+)
+def test_what_is_not_known_is_null_where_it_is_required_and_else_left_out(kind, required):
+    row = json.loads(format_json(make_record(kind)))
+
+    assert row[required] is None
+    assert not {"data", "error", "summary", "open_events", "cut"} & (row.keys() - {required})
+
+
+@given(VALUES)
+def test_json_is_strict_and_gives_back_the_very_value(value):
+    line = format_json(make_event_end({"value": value}))
+
+    row = json.loads(line, parse_constant=pytest.fail)
+    assert row["data"] == {"value": value}
+    assert line.count("\n") == 1
+    assert line.encode().decode() == line
+
+
+# Text
+
+
+REQUEST_AS_TEXT = """\
+1f2e3d4c 2026-01-02 03:04:05.123 request_start
+1f2e3d4c   Request: 1f2e3d4c1f2e3d4c1f2e3d4c1f2e3d4c, db-ally <version>
+1f2e3d4c   Process: host:1
+1f2e3d4c   Labels user: ann
+1f2e3d4c   Collection: staff
+1f2e3d4c   Question: Who?
+1f2e3d4c 2026-01-02 03:04:05.123 event_start 1 filters
+1f2e3d4c   Prompt system:
+1f2e3d4c | Be brief.
+1f2e3d4c | Be kind.
+1f2e3d4c   Prompt user: Who?
+1f2e3d4c 2026-01-02 03:04:05.123 event_end 1 filters  Elapsed Time: 0.001000 s
+1f2e3d4c   Response: Ann
+1f2e3d4c   Tokens: 1 prompt, 2 completion, 3 total
+1f2e3d4c 2026-01-02 03:04:05.123 event_end 1 CacheEvent  Elapsed Time: 0.250 s
+1f2e3d4c   Key a b: {"c": 1}
+1f2e3d4c   Whole: 7
+1f2e3d4c   Yes: true
+1f2e3d4c 2026-01-02 03:04:05.123 request_end  Elapsed Time: 0.500 s
+1f2e3d4c   Answer: Ann does.
+1f2e3d4c   Execution time: 0.250 s
+1f2e3d4c   SQL:
+1f2e3d4c | SELECT name
+1f2e3d4c | FROM staff
+1f2e3d4c   IQL filters: lives_in()
+1f2e3d4c   Output:
+1f2e3d4c   - {"name": "Ann", "city": "Kraków"}
+1f2e3d4c   Summary: StaffView, 2 rows, 4 calls, 1 failed, 110 tokens
+"""
+
+
+def test_a_request_is_text_for_people():
+    messages = [
+        {"role": "system", "content": "Be brief.\nBe kind.", "is_example": False},
+        {"role": "user", "content": "Who?"},
+    ]
+    tokens = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    result = {
+        "textual_response": "Ann does.",
+        "execution_time": 0.25,
+        "context": {"sql": "SELECT name\nFROM staff", "iql": {"filters": "lives_in()"}},
+        "results": [{"name": "Ann", "city": "Kraków"}],
+    }
+    call = {"event_id": 1, "event": "LLMEvent", "step": "filters"}
+    records = [
+        make_record("request_start", {"collection_name": "staff", "question": "Who?"}),
+        make_record("event_start", {"prompt": messages}, **call),
+        make_record("event_end", {"response": "Ann", **tokens}, elapsed=0.001, **call),
+        make_event_end({"key": {"a": {"b": {"c": 1}}}, "whole": 7, "yes": True, "no": []}),
+        make_record("request_end", {"result": result}, summary=SUMMARY, elapsed=0.5),
+    ]
+
+    text = "".join(format_text(record) for record in records)
+
+    assert re.sub("db-ally .*", "db-ally <version>", text) == REQUEST_AS_TEXT
+
+
+FAILED_REQUEST_AS_TEXT = """\
+1f2e3d4c 2026-01-02 03:04:05.123 request_failed  Elapsed Time: 0.000100 s
+1f2e3d4c   Error: ViewError: no view
+1f2e3d4c   Caused by:
+1f2e3d4c | LLMError: Rate
+1f2e3d4c | limit
+1f2e3d4c   Caused by: OSError
+1f2e3d4c   Question: Who?
+1f2e3d4c   Failed step: filters
+1f2e3d4c   Summary: no view, 4 calls
+1f2e3d4c   Open: 3 filters, 4 answer
+1f2e3d4c   Cut: error, 200000 in all
+"""
+
+
+def test_a_failed_request_is_text_for_people():
+    record = make_record(
+        "request_failed",
+        error=ERROR,
+        summary={"question": "Who?", "calls": 4, "failed_step": "filters"},
+        elapsed=0.0001,
+        open_events=[{"event_id": 3, "event": "filters"}, {"event_id": 4, "event": "answer"}],
+        cut={"error": 200_000},
+    )
+
+    assert format_text(record) == FAILED_REQUEST_AS_TEXT
+
+
+def test_text_says_how_to_know_an_error_that_is_not_known():
+    text = format_text(make_record("request_failed", summary={"calls": 0}, elapsed=0.5))
+
+    assert "Elapsed Time: at most 0.500 s\n" in text
+    assert "Error: unknown: put `recording()` around the `ask` to know it\n" in text
+
+
+@given(st.lists(VALUES, max_size=4))
+@example(["1f2e3d4c 2026-01-02 00:00:00.000 request_end\n1f2e3d4c   Collection: forged"])
+@example([[{"role": "x\n  Output: forged", "content": "\nEvent", "is_example": False}]])
+def test_text_has_no_hidden_characters_and_no_forged_lines(values):
+    text = "".join(format_text(make_event_end({"value": value})) for value in values)
+
+    assert text.encode().decode() == text
+    assert not re.search("[\0-\x09\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066\U000e0041]", text)
+    assert len(text.splitlines()) == text.count("\n")
+    assert len(HEADLINE.findall(text)) == len(values)
+    for line in text.splitlines():
+        assert re.match(r"1f2e3d4c (2026-|\| |  - |  Value)", line)
+
+
+def test_a_name_of_two_lines_forges_no_line_of_text():
+    name = "Odd\n1f2e3d4c 2026-01-02 03:04:05.123 request_end"
+
+    text = format_text(make_event_end({name: {name: 1}}, event=name))
+
+    assert text.count("\n") == 2
+    assert len(HEADLINE.findall(text)) == 1
+
+
+# Both
+
+
+def is_seen(code):
+    """Return whether a control or format character is drawn, says the Unicode Standard."""
+    prepended_marks = {0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x600, 0x606)}
+    hieroglyph_controls = range(0x13430, 0x13440)
+    return code in prepended_marks or code in hieroglyph_controls or code == ord("\n")
+
+
+def hidden_characters():
+    """Return all that cannot be seen: what this Python knows, and what Unicode 16 ignores."""
+    # https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+    default_ignorable = [
+        *[0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFEFF, 0xFFA0],
         *range(0x180B, 0x1810),
         *range(0x200B, 0x2010),
-    ),
-    *(
         *range(0x202A, 0x202F),
         *range(0x2060, 0x2070),
-        0x3164,
         *range(0xFE00, 0xFE10),
-        0xFEFF,
-        0xFFA0,
-    ),
-    *(
         *range(0xFFF0, 0xFFF9),
         *range(0x1BCA0, 0x1BCA4),
         *range(0x1D173, 0x1D17B),
         *range(0xE0000, 0xE1000),
-    ),
-]
-SEEN_FORMATS = {
-    0x600,
-    0x601,
-    0x602,
-    0x603,
-    0x604,
-    0x605,
-    0x6DD,
-    0x70F,
-    0x890,
-    0x891,
-    0x8E2,
-    0x110BD,
-    0x110CD,
-} | {
-    *range(0x13430, 0x13440)  # of category Cf, and yet they are drawn
-}
-
-
-def record_of(data: Any, **changes: Any) -> Record:
-    record = Record(
-        "0" * 32,
-        "staff",
-        NOW,
-        "host:1",
-        {},
-        NOW,
-        "event_end",
-        1,
-        "LLMEvent",
-        "filters",
-        0.5,
-        data=data,
-    )
-    return record._replace(**changes)
-
-
-def body_of(data: Any, **changes: Any) -> list[str]:
-    """Return the lines below the headline, without what each starts with."""
-    _, *lines = format_text(record_of(data, **changes)).splitlines()
-    assert all(line.startswith("00000000 ") for line in lines)
-    return [line.removeprefix("00000000 ") for line in lines]
-
-
-@given(st.lists(VALUES, max_size=4))
-@example(["00000000 2026-01-02 00:00:00.000 request_end\n00000000   Collection: forged"])
-@example([[{"role": "x\n  Output: forged", "content": "\nEvent", "is_example": False}]])
-def test_text_is_free_of_hidden_characters_and_forged_lines(values: list[Any]) -> None:
-    plain = [Serializer().field("value", value) for value in values]
-    text = "".join(format_text(record_of({"value": value}, cut={"value": 1})) for value in plain)
-
-    assert text.encode().decode() == text
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2066\U000e0041]", text)
-    assert len(text.splitlines()) == text.count("\n")
-    assert len(HEADLINE.findall(text)) == len(values)
-    assert {line[:9] for line in text.splitlines()} <= {"00000000 "}
-    labelled = [line for line in text.splitlines() if not re.match(r"00000000 (\||  -|2026)", line)]
-    assert {re.split("[: ]", line[11:])[0] for line in labelled} <= {"Value", "Cut"}
-
-
-@given(st.lists(VALUES, max_size=4))
-def test_json_lines_are_strict_and_give_back_the_very_values(values: list[Any]) -> None:
-    plain = [Serializer().field("value", value) for value in values]
-    text = "".join(format_json(record_of({"value": value})) for value in plain)
-
-    lines = text.encode().decode().splitlines()
-    assert [
-        json.loads(line, parse_constant=pytest.fail)["data"]["value"] for line in lines
-    ] == plain
-    assert not re.search("[\ud800-\udfff]", "".join(lines))
-
-
-def test_whatever_cannot_be_seen_is_shown_as_an_escape_and_all_else_as_it_is() -> None:
-    hidden = [
-        *range(10),
-        *range(11, 32),
-        *range(127, 160),
-        0x2028,
-        0x2029,
-        0xFFF9,
-        0xFFFA,
-        0xFFFB,
-        *IGNORABLE,
     ]
+    codes = set(default_ignorable)
     for code in range(sys.maxunicode + 1):
-        char = chr(code)
-        if (
-            unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
-            and code not in SEEN_FORMATS
-            and code != 10
-        ):
-            assert code in hidden, hex(code)
-
-    short = {8: "\\b", 9: "\\t", 12: "\\f", 13: "\\r"}
-    for code in hidden:
-        units = memoryview(chr(code).encode("utf-16-le")).cast("H")
-        escape = short.get(code) or "".join(f"\\u{unit:04x}" for unit in units)
-        for around in ("", "ascii", "zażółć"):
-            text = around + chr(code)
-            assert body_of({"value": text}) == [f"  Value: {around}{escape}"], hex(code)
-            line = format_json(record_of({"value": text}))
-            assert chr(code) not in line, hex(code)
-            assert json.loads(line)["data"] == {"value": text}, hex(code)
-    for text in ("Kraków", "日本", "\U0001f98a", "a b", "\xa0"):
-        assert body_of({"value": text}) == [f"  Value: {text}"]
-        assert text in format_json(record_of({"value": text}))
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp") and not is_seen(code):
+            codes.add(code)
+    return [chr(code) for code in sorted(codes)]
 
 
-async def test_text_reads_well(log_dir: Path) -> None:
-    await ask(Handler(log_dir, "{collection}", "text"), question="Who\nis it?")
+@pytest.mark.parametrize("around", ["", "ascii", "zażółć"], ids=["alone", "in ASCII", "in Polish"])
+def test_what_cannot_be_seen_is_shown_as_an_escape(around):
+    for character in hidden_characters():
+        value = around + character
+        record = make_event_end({"value": value})
+        line = format_json(record)
 
-    text = re.sub(r"(?m)^[0-9a-f]{8}", "<id>", read(log_dir))
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "<time>", text)
-    text = re.sub(r"Elapsed Time: \d\.\d{3,6} s", "Elapsed Time: <seconds> s", text)
-    text = re.sub(r"Request: [0-9a-f]{32}, db-ally \S+", "Request: <request>", text)
-    assert (
-        re.sub(r"Process: \S+", "Process: <process>", text)
-        == """\
-<id> <time> request_start
-<id>   Request: <request>
-<id>   Process: <process>
-<id>   Collection: staff
-<id>   Question:
-<id> | Who
-<id> | is it?
-<id> <time> event_start 1 LLMEvent
-<id>   Type: Prompt
-<id>   Prompt:
-<id> | Who
-<id> | is it?
-<id> <time> event_end 1 LLMEvent  Elapsed Time: <seconds> s
-<id>   Response: Ann
-<id> <time> request_end  Elapsed Time: <seconds> s
-<id>   Answer: Ann does.
-<id>   Execution time: 0.250 s
-<id>   Execution time view: 0.125 s
-<id>   SQL: SELECT 1
-<id>   Output:
-<id>   - {"name": "Ann", "city": "Kraków"}
-<id>   - {"name": "Bob", "city": "Łódź"}
-<id>   Summary: StaffView, 2 rows, 1 calls
-"""
-    )
+        assert character not in line, ascii(character)
+        assert json.loads(line)["data"] == {"value": value}
+        assert f"{around}{json.dumps(character)[1:-1]}\n" in format_text(record)
 
 
-def test_text_shows_a_prompt_message_by_message() -> None:
-    messages = [
-        {"role": "system", "content": "Be brief.\nBe kind.", "is_example": False},
-        {"role": "user", "content": "Who?"},  # as db-ally adds them when it asks again
-    ]
+@pytest.mark.parametrize("text", ["Kraków", "日本", "\U0001f98a", "a b", "\xa0"])
+def test_what_can_be_seen_is_shown_as_it_is(text):
+    record = make_event_end({"value": text})
 
-    assert body_of({"prompt": messages}) == [
-        "  Prompt system:",
-        "| Be brief.",
-        "| Be kind.",
-        "  Prompt user: Who?",
-    ]
-    assert body_of({"prompt": [*messages, {"role": "neither"}]})[0] == "  Prompt:"
-
-
-def test_text_tells_an_answer_once_and_tokens_in_a_line() -> None:
-    data = {"response": "Ann does.", "prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
-    assert body_of(data) == ["  Response: Ann does.", "  Tokens: 1 prompt, 2 completion, 3 total"]
-    for step in ("answer", "explanation"):  # the end of the request tells what it was
-        lines = format_text(record_of(data, step=step)).splitlines()[1:]
-        assert [line[8:] for line in lines] == ["   Tokens: 1 prompt, 2 completion, 3 total"]
-
-
-def test_text_has_a_name_in_one_line() -> None:
-    assert body_of({"a\nb": 1, "deep": {"c\nd": 2, "sql": "SELECT 1"}}) == [
-        *("  A\\nb: 1", "  Deep c\\nd: 2", "  Deep SQL: SELECT 1")
-    ]
-
-
-def test_text_shows_as_json_what_is_nested_deeply_and_nothing_where_nothing_is() -> None:
-    nested: JsonValue = {
-        "a": {"b": {"c": "\x1b\n"}, "nothing": {}, "none": None, "no rows": [], "no text": ""}
-    }
-
-    assert body_of({"value": nested}) == ['  Value a b: {"c": "\\u001b\\n"}']
-    assert body_of({"yes": True, "whole": 7, "part": 0.5, "zero": 0}) == [
-        *("  Yes: true", "  Whole: 7", "  Part: 0.5", "  Zero: 0")
-    ]
-
-
-def test_text_of_a_failed_request_tells_the_whole_story() -> None:
-    error = {
-        "type": "ViewError",
-        "message": "view",
-        "causes": [{"type": "LLMError", "message": "Rate\nlimit"}],
-    }
-    summary = {"question": "Who?", "calls": 4, "failed_calls": 3, "total_tokens": 0}
-    open_events: list[JsonValue] = [
-        {"event_id": 3, "event": "filters"},
-        {"event_id": 4, "event": "Odd\u202eEvent"},
-    ]
-
-    record = record_of(
-        None,
-        kind="request_failed",
-        event_id=None,
-        event=None,
-        step=None,
-        error=error,
-        summary=summary,
-    )
-    assert format_text(record._replace(open_events=open_events, cut={"error": 9})).splitlines() == [
-        "00000000 2026-01-02 00:00:00.000 request_failed  Elapsed Time: 0.500 s",
-        "00000000   Question: Who?",
-        "00000000   Error: ViewError: view",
-        "00000000   Caused by:",
-        "00000000 | LLMError: Rate",
-        "00000000 | limit",
-        "00000000   Summary: no view, 4 calls, 3 failed",
-        "00000000   Open: 3 filters, 4 Odd\\u202eEvent",
-        "00000000   Cut: error, 9 in all",
-    ]
-    late = format_text(record._replace(error=None, elapsed=0.0001)).splitlines()
-    assert (
-        format_text(record._replace(elapsed=0.01)).splitlines()[0].endswith("Elapsed Time: 0.010 s")
-    )
-    assert late[0].endswith("request_failed  Elapsed Time: at most 0.000100 s")
-    assert late[2] == "00000000   Error: unknown: put `recording()` around the `ask` to know it"
-
-
-def test_a_record_has_the_time_to_the_microsecond_and_labels_where_it_was_given_some() -> None:
-    row = json.loads(
-        format_json(record_of({}, kind="request_start", time=NOW.replace(microsecond=123_456)))
-    )
-
-    assert row["time"] == "2026-01-02T00:00:00.123456Z"
-    assert "labels" not in row
-
-
-@pytest.mark.parametrize(
-    "kind", ["request_start", "event_start", "event_end", "event_failed", "request_failed"]
-)
-def test_whatever_a_record_holds_both_formats_show(kind: Any) -> None:
-    record = record_of(
-        {"city": "Kraków"}, kind=kind, summary={"question": "Who?", "calls": 1, "failed_calls": 0}
-    )
-    record = record._replace(
-        labels={"user": "ann"}, error={"type": "E", "message": "m", "causes": []}
-    )
-
-    row = json.loads(format_json(record))
-    assert (row["data"], row["error"]["type"]) == ({"city": "Kraków"}, "E")
-    assert "  City: Kraków\n" in format_text(record)
-    assert "  Error: E: m\n" in format_text(record)
-    assert (
-        ("  Labels user: ann\n" in format_text(record))
-        == ("labels" in row)
-        == (kind == "request_start")
-    )
-    assert "  Tenant: acme\n" in show(row | {"tenant": "acme"})
+    assert f'"{text}"' in format_json(record)
+    assert f": {text}\n" in format_text(record)

@@ -1,51 +1,54 @@
-"""What `help` of the package says is what happens."""
+"""The tutorial that `help` of the package shows is true.
+
+Delete this file if you replace the docstring of the package by something that cannot be run.
+"""
 
 import asyncio
 import doctest
 import json
 import pathlib
 import re
-from pathlib import Path
-from typing import Any
 
 import application
-import pytest
-from dbally.audit.event_handlers.base import EventHandler
-from dbally.collection.collection import Collection
-from sqlalchemy import Engine
 
 import {{ cookiecutter.package_name }} as package
 
+ID = re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{8}")
+TIME = re.compile(r"\d{4}-\d\d-\d\d [\d:.]{12}")
+
+
+def normalized(text):
+    return TIME.sub("<time>", ID.sub("<id>", text))
+
 
 class Checker(doctest.OutputChecker):
-    """Takes every id and every time for those that are printed."""
+    """Takes all ids for the same, and all times."""
 
-    def check_output(self, want: str, got: str, flags: int) -> bool:
-        got = re.sub(r"(?m)^('?)[0-9a-f]{8}", r"\g<1>1f2e3d4c", got)
-        want, got = (re.sub(r"\d{4}-\d\d-\d\d [\d:.]{12}", "<time>", text) for text in (want, got))
-        return super().check_output(want, got, flags)
+    def check_output(self, want, got, flags):
+        return super().check_output(normalized(want), normalized(got), flags)
 
 
-def test_the_tutorial_is_true_and_fits_on_a_screen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
-) -> None:
-    def make_collection(name: str, event_handlers: list[EventHandler[Any, Any]]) -> Collection:
+def test_the_tutorial_is_true_and_fits_on_a_screen(tmp_path, monkeypatch, engine):
+    def make_collection(name, event_handlers):
         return application.make_collection(engine, *event_handlers, name=name)
 
     monkeypatch.chdir(tmp_path)
     tutorial = package.__doc__ or ""
-    names = {name: getattr(package, name) for name in package.__all__} | {
+    names = {name: getattr(package, name) for name in package.__all__}
+    names |= {
         "asyncio": asyncio,
         "json": json,
         "pathlib": pathlib,
         "make_collection": make_collection,
     }
-    test = doctest.DocTestParser().get_doctest(tutorial, names, "tutorial", None, None)
-    runner = doctest.DocTestRunner(Checker(), optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF)
+    examples = doctest.DocTestParser().get_doctest(tutorial, names, "tutorial", None, None)
+    runner = doctest.DocTestRunner(
+        Checker(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
 
-    printed: list[str] = []
-    runner.run(test, out=printed.append)
+    printed = []
+    runner.run(examples, out=printed.append)
 
-    assert runner.failures == 0, "".join(printed)
-    assert runner.tries == 14
-    assert len(tutorial.splitlines()) < 45
+    assert printed == []
+    assert runner.tries > 5
+    assert len(tutorial.splitlines()) < 60
