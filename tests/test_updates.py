@@ -81,32 +81,32 @@ def test_an_update_changes_nothing_where_the_template_did_not(template: Path, pr
 
 
 def test_a_conflict_stands_in_the_file_and_git_shows_it(template: Path, project: Path) -> None:
-    edit(project / "README.md", lambda text: text.replace("## Develop", "## Of the owner", 1))
+    edit(project / "README.md", lambda text: "# Of the owner\n" + text.partition("\n")[2])
     commit_all(project)
-    edit(template / PROJECT.name / "README.md", lambda text: text.replace("## Develop", "## Of the template", 1))
+    edit(template / PROJECT.name / "README.md", lambda text: "# Of the template\n" + text.partition("\n")[2])
     commit_all(template)
 
     update(project)
 
     readme = (project / "README.md").read_text("utf-8").splitlines()
     assert {line.split(" ")[0] for line in readme} >= CONFLICT
-    assert {"## Of the owner", "## Of the template"} <= set(readme)
+    assert {"# Of the owner", "# Of the template"} <= set(readme)
     assert "UU README.md" in git(project, "status", "--porcelain").splitlines()
 
 
 def test_what_git_cannot_merge_is_left_beside_the_file(template: Path, tmp_path: Path) -> None:
     cruft(tmp_path, "create", template, "--no-input")
     project = tmp_path / "db-ally-file-handler"
-    edit(project / "README.md", lambda text: text.replace("## Develop", "## Of the owner", 1))
+    edit(project / "README.md", lambda text: "# Of the owner\n" + text.partition("\n")[2])
     commit_all(project)  # and so never what the template made
-    edit(template / PROJECT.name / "README.md", lambda text: text.replace("## Develop", "## Of the template", 1))
+    edit(template / PROJECT.name / "README.md", lambda text: "# Of the template\n" + text.partition("\n")[2])
     edit(template / PROJECT.name / "check.py", lambda text: text + "# Of the template.\n")
     commit_all(template)
 
     cruft(project, "update", "--skip-apply-ask")
 
     assert "?? README.md.rej" in git(project, "status", "--porcelain").splitlines()
-    assert "+## Of the template" in (project / "README.md.rej").read_text("utf-8").splitlines()
+    assert "+# Of the template" in (project / "README.md.rej").read_text("utf-8").splitlines()
     assert not CONFLICT & {line.split(" ")[0] for line in (project / "README.md").read_text("utf-8").splitlines()}
     assert (project / "check.py").read_text("utf-8").endswith("# Of the template.\n")
 
