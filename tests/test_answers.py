@@ -208,17 +208,19 @@ PIECES = [
 ]
 
 
+FILENAMES = runpy.run_path(str(PROJECT / "src/{{cookiecutter.package_name}}/filenames.py"))
+
+
 @settings(max_examples=2000, deadline=None, database=None)
 @given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=6))
 def test_the_package_takes_every_path_that_the_hook_takes(pieces: list[str], hook: Hook) -> None:
     answer = "".join(pieces)
-    filenames = runpy.run_path(str(PROJECT / "src/{{cookiecutter.package_name}}/filenames.py"))
 
     if is_taken(hook, "log_directory", answer):
-        filenames["check_directory"](answer)
+        FILENAMES["check_directory"](answer)
     if is_taken(hook, "filename_pattern", answer):
-        filenames["check_pattern"](answer)
-        assert filenames["fill"](answer, datetime.now(UTC), "staff", "0" * 32)
+        FILENAMES["check_pattern"](answer)
+        assert FILENAMES["fill"](answer, datetime.now(UTC), "staff", "0" * 32)
 
 
 def test_no_package_hides_a_module_that_the_project_needs(hook: Hook, default_project: Path) -> None:

@@ -125,7 +125,6 @@ def test_a_project_stays_when_the_console_cannot_spell_its_folder(tmp_path: Path
     assert (folder / "db-ally-file-handler" / "README.md").exists()
     assert "Za?ó?? ??" in done.stdout
     assert "uv run check.py" in done.stdout
-    assert "In a uv workspace, the\noverride-dependencies of its pyproject.toml belong into that of" in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="it takes a POSIX shell to close an output")

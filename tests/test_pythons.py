@@ -120,7 +120,7 @@ def test_plain_pip_installs_the_wheel_and_what_it_takes_to_test_it(
     wheel = tmp_path / hatchling.build.build_wheel(str(tmp_path))
     execute(tmp_path, PYTHONS["3.11"], "-m", "venv", "venv")
     python = python_in(tmp_path / "venv")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
     execute(project, *pip, "--upgrade", "pip")
     execute(project, *pip, wheel)
@@ -138,7 +138,7 @@ def test_the_oldest_cookiecutter_and_python_that_the_readme_names_bake_the_same(
 ) -> None:
     readme = (TEMPLATE / "README.md").read_text("utf-8")
     ((cookiecutter, python),) = re.findall(r"cookiecutter ([\d.]+) or newer, on Python ([\d.]+)", readme)
-    command = ["cookiecutter", "--no-input", "--output-dir", tmp_path, TEMPLATE]
+    command: list[str | Path] = ["cookiecutter", "--no-input", "--output-dir", tmp_path, TEMPLATE]
 
     uv(
         tmp_path,
