@@ -15,16 +15,27 @@ Row: TypeAlias = dict[str, Any]
 Outcome: TypeAlias = Literal["ok", "failed", "unfinished"]
 
 OUTCOMES: dict[str, Outcome] = {"request_end": "ok", "request_failed": "failed"}
-KINDS = {"request_start", "event_start", "event_end", "event_failed", *OUTCOMES}
+KINDS = {"request_start", "event_start", "event_end", "event_failed"} | OUTCOMES.keys()
 HEX_DIGITS = frozenset("0123456789abcdef")
 LONGEST_ELAPSED = 1e9  # seconds, which is 31 years
 
 # Of the keys of a record and of its summary that are read; each may be missing.
 TYPES = {
-    **dict.fromkeys(("event_id", "rows", "calls", "failed_calls"), int),
-    **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), int),
-    **dict.fromkeys(("event", "step", "process", "collection", "view", "failed_step"), str),
-    **dict.fromkeys(("labels", "summary"), dict),
+    "event_id": int,
+    "event": str,
+    "step": str,
+    "process": str,
+    "labels": dict,
+    "summary": dict,
+    "collection": str,
+    "view": str,
+    "failed_step": str,
+    "rows": int,
+    "calls": int,
+    "failed_calls": int,
+    "prompt_tokens": int,
+    "completion_tokens": int,
+    "total_tokens": int,
 }
 
 
@@ -92,11 +103,11 @@ def parse_record(line: bytes) -> Row | None:
     """Return the record that a line holds, or `None` if it holds none."""
     try:
         row: Row = _decode(line.decode("utf-8", "replace"))
-        _check(row)
+        if _is_possible(row):
+            return row
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-
-    return row
+        pass  # it is no JSON, or its values have other types than those of a record
+    return None
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -106,29 +117,36 @@ def _refuse(constant: str) -> NoReturn:
 _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
-def _check(row: Row) -> None:
+def _is_possible(row: Row) -> bool:
+    """Return whether a recorder can have written this; whatever it raises, none has."""
     time = time_of(row)
-    if time.tzinfo is None or not 1970 <= time.year < 9999:  # so that it exists in any time zone
-        raise ValueError("no possible time")
+    if time.tzinfo is None or not 1970 <= time.year < 9999:  # it exists in every time zone
+        return False
 
     request_id = row["request_id"]
     if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id) or row["kind"] not in KINDS:
-        raise ValueError("no id or kind of ours")
-
-    for values in (row, row.get("summary") or {}):
-        for name, expected in TYPES.items():
-            if not isinstance(values.get(name), expected | None):
-                raise TypeError(f"{name} is no {expected.__name__}")
+        return False
 
     elapsed = row.get("elapsed")
     if elapsed is not None and not 0 <= elapsed < LONGEST_ELAPSED:
-        raise ValueError("no possible duration")
+        return False
 
     error = row.get("error")
-    if error is not None:
-        for each in [error, *error["causes"]]:
-            if not isinstance(each["type"], str) or not isinstance(each["message"], str):
-                raise TypeError("no error of ours")
+    if error is not None and not all(map(_is_error, [error, *error["causes"]])):
+        return False
+    return _has_types(row) and _has_types(row.get("summary") or {})
+
+
+def _is_error(error: Row) -> bool:
+    return isinstance(error["type"], str) and isinstance(error["message"], str)
+
+
+def _has_types(values: Row) -> bool:
+    for name, expected in TYPES.items():
+        value = values.get(name)
+        if value is not None and not isinstance(value, expected):
+            return False
+    return True
 
 
 def time_of(row: Row) -> datetime:

@@ -2,8 +2,8 @@
 
 import sys
 from array import array
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from operator import add
 
@@ -23,7 +23,7 @@ REASON_LINES = 3  # lines for the reason of a failure
 AT_MOST = f"< means at most: {HOW_TO_KNOW} and when it came"
 
 STATS_COLUMNS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
-NUMBERS = {*STATS_COLUMNS, "seconds"}
+NUMBERS = set(STATS_COLUMNS) | {"seconds"}
 LEAST_GROUP = 16  # columns that the name of a group has also on a narrow terminal
 
 LABEL_WIDTH = 14  # columns before the values that `show` lists
@@ -120,7 +120,9 @@ def show_lines(request: Request, events: list[Row]) -> Iterator[str]:
         }
     )
     if events:
-        yield from ["", *_time_line(request, events), ""]
+        yield ""
+        yield from _time_line(request, events)
+        yield ""
 
     errors = show_errors(request.error)
     if _is_upper_bound(request):
@@ -202,40 +204,6 @@ def _mark() -> str:
     return "━" if encoding.lower().startswith("utf") else "="
 
 
-@dataclass
-class Totals:
-    """What the requests of a group come to. Durations are in seconds."""
-
-    requests: int = 0
-    failed: int = 0
-    unfinished: int = 0
-    calls: int = 0
-    tokens: int = 0
-    durations: "array[float]" = field(default_factory=lambda: array("d"))
-
-    def add(self, request: Request) -> None:
-        """Count a request in."""
-        self.requests += 1
-        self.failed += request.outcome == "failed"
-        self.unfinished += request.outcome == "unfinished"
-        self.calls += request.calls or 0
-        self.tokens += request.total_tokens or 0
-        if request.elapsed is not None:
-            self.durations.append(request.elapsed)
-
-    def cells(self) -> list[str]:
-        """Return a cell for each of `STATS_COLUMNS`."""
-        ordered = sorted(self.durations)
-        p50 = p95 = ""
-        if ordered:
-            p50 = f"{ordered[len(ordered) // 2]:.3f}"
-            p95 = f"{ordered[len(ordered) * 95 // 100]:.3f}"
-
-        counts = [self.requests, self.failed, self.unfinished, self.calls, self.tokens]
-        texts = [str(count) for count in counts]
-        return [*texts[:3], p50, p95, *texts[3:]]
-
-
 def stats_lines(by: str, requests: Iterable[Request]) -> list[str]:
     """Return a header, and a line for each group of requests; percentiles are in seconds.
 
@@ -243,18 +211,37 @@ def stats_lines(by: str, requests: Iterable[Request]) -> list[str]:
         by: "collection", "view", "error" (of requests that failed), or the name of a label.
         requests: in any order.
     """
-    groups: dict[str, Totals] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    durations: dict[str, array[float]] = defaultdict(lambda: array("d"))
     for request in requests:
-        if by != "error" or request.outcome == "failed":
-            groups.setdefault(_group(request, by), Totals()).add(request)
+        if by == "error" and request.outcome != "failed":
+            continue
 
-    names = sorted(groups)
-    numbers = [groups[name].cells() for name in names]
-    header, *lines = table(STATS_COLUMNS, numbers, NUMBERS)
+        group = _group(request, by)
+        count = counts[group]
+        count["requests"] += 1
+        count[request.outcome] += 1
+        count["calls"] += request.calls or 0
+        count["tokens"] += request.total_tokens or 0
+        if request.elapsed is not None:
+            durations[group].append(request.elapsed)
+
+    groups = sorted(counts)
+    rows = [_stats_cells(counts[group], sorted(durations[group])) for group in groups]
+    header, *lines = table(STATS_COLUMNS, rows, NUMBERS)
     limit = max(columns() - len(header) - 1, LEAST_GROUP)
-    return table(
-        [one_line(by), header], zip([cut(name, limit) for name in names], lines, strict=True)
-    )
+    names = [cut(group, limit) for group in groups]
+    return table([one_line(by), header], zip(names, lines, strict=True))
+
+
+def _stats_cells(count: Counter[str], durations: list[float]) -> list[str]:
+    """Return a cell for each of `STATS_COLUMNS`."""
+    cells = {name: str(count[name]) for name in STATS_COLUMNS}
+    for name, percent in (("p50", 50), ("p95", 95)):
+        cells[name] = ""
+        if durations:
+            cells[name] = f"{durations[len(durations) * percent // 100]:.3f}"
+    return list(cells.values())
 
 
 def _group(request: Request, by: str) -> str:
