@@ -89,7 +89,7 @@ def declare(event_class: type, **needed: Switches) -> None:
 
 def needed_switches(source: object) -> dict[str, Switches]:
     """Return the names of an object's fields, in the order of records, and what each needs."""
-    declared = _declared_fields(type(source))  # type: ignore[arg-type]  # mypy takes classes for unhashable
+    declared = _declared_fields(type(source))  # type: ignore[arg-type]  # classes are hashable
     attributes = getattr(source, "__dict__", {})
     if attributes.keys() <= declared.keys():
         return declared
