@@ -73,6 +73,13 @@ def make_broken_handler(tmp_path: Path) -> MakeHandler:
     return make
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> None:
+    """Let the garbage collector pass over everything that is imported: tests call it often."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def log_dir(tmp_path: Path) -> Path:
     """Return a directory that does not exist yet."""

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import unicodedata
+from functools import cache
 
 import pytest
 from files import HEADLINE
@@ -267,6 +268,7 @@ def is_seen(code):
     return code in prepended_marks or code in hieroglyph_controls or code == ord("\n")
 
 
+@cache
 def hidden_characters():
     """Return all that cannot be seen: what this Python knows, and what Unicode 16 ignores."""
     # https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt

@@ -8,8 +8,11 @@ import doctest
 import json
 import pathlib
 import re
+from functools import partial
 
 import application
+from conftest import OPTIONS
+from files import Handler
 
 import {{ cookiecutter.package_name }} as package
 
@@ -36,6 +39,8 @@ def test_the_tutorial_is_true_and_fits_on_a_screen(tmp_path, monkeypatch, engine
     tutorial = package.__doc__ or ""
     names = {name: getattr(package, name) for name in package.__all__}
     names |= {
+        # As the tutorial says, whatever defaults your handler has.
+        Handler.__name__: partial(Handler, log_format="jsonl", **OPTIONS),
         "asyncio": asyncio,
         "json": json,
         "pathlib": pathlib,
