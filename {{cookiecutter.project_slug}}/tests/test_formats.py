@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }} import Record
-from {{ cookiecutter.package_name }}.formats import format_json, format_text
+from {{ cookiecutter.package_name }}.formats import format_json, format_text, show
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=datetime.UTC)
 
@@ -164,10 +164,10 @@ REQUEST_AS_TEXT = """\
 1f2e3d4c 2026-01-02 03:04:05.123 request_end  Elapsed Time: 0.500 s
 1f2e3d4c   Answer: Ann does.
 1f2e3d4c   Execution time: 0.250 s
-1f2e3d4c   SQL:
+1f2e3d4c   Context SQL:
 1f2e3d4c | SELECT name
 1f2e3d4c | FROM staff
-1f2e3d4c   IQL filters: lives_in()
+1f2e3d4c   Context IQL filters: lives_in()
 1f2e3d4c   Output:
 1f2e3d4c   - {"name": "Ann", "city": "Kraków"}
 1f2e3d4c   Summary: StaffView, 2 rows, 4 calls, 1 failed, 110 tokens
@@ -256,6 +256,12 @@ def test_a_name_of_two_lines_forges_no_line_of_text():
 
     assert text.count("\n") == 2
     assert len(HEADLINE.findall(text)) == 1
+
+
+def test_text_shows_a_key_that_was_added_to_a_record():
+    row = make_event_end({}).as_dict() | {"tenant": "acme"}
+
+    assert "  Tenant: acme\n" in show(row)
 
 
 # Both

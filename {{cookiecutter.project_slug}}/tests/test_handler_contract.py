@@ -538,8 +538,8 @@ class Word(enum.StrEnum):
         pytest.param((1, "a"), [1, "a"], id="tuple"),
         pytest.param({1: "a", None: "b"}, {"1": "a", "None": "b"}, id="mapping"),
         pytest.param(
-            {1: "a", "1": "b", "1~": "c"},
-            {"1": "a", "1~": "b", "1~~": "c"},
+            {1: "a", "1": "b", "1~1": "c"},
+            {"1": "a", "1~1": "b", "1~1~2": "c"},
             id="keys of the same text",
         ),
         pytest.param(datetime.date(2026, 1, 2), "2026-01-02", id="date"),

@@ -11,6 +11,7 @@ from datetime import UTC
 
 import dbally
 import pytest
+from canaries import CacheEvent
 from dbally.audit.events import LLMEvent
 from dbally.iql_generator import prompt as iql_prompts
 from dbally.nl_responder import prompts as nl_prompts
@@ -18,7 +19,7 @@ from dbally.prompt.template import PromptTemplate
 from dbally.view_selection import prompt as view_prompts
 from dbally.views.freeform.text2sql import BaseText2SQLView, ColumnConfig, TableConfig
 from dbally.views.freeform.text2sql import prompt as sql_prompts
-from files import ask, start
+from files import RESULT, ask, start
 
 from {{ cookiecutter.package_name }} import Recorder, recording
 
@@ -112,6 +113,15 @@ async def test_causes_are_recorded_outermost_first_and_each_once():
     ]
 
 
+async def test_a_request_that_has_ended_is_not_blamed_for_what_its_block_raises_later(records):
+    with pytest.raises(KeyError), recording():
+        tracker = await start(Recorder(records.append))
+        await tracker.request_end(RESULT)
+        raise KeyError
+
+    assert [record.kind for record in records] == ["request_start", "request_end"]
+
+
 async def test_the_errors_of_a_record_are_bounded(records):
     error = RuntimeError("x" * 200_000)
     last = error
@@ -125,7 +135,7 @@ async def test_the_errors_of_a_record_are_bounded(records):
 
     recorded = records[-1].error
     assert len(recorded["causes"]) == 19
-    assert records[-1].cut == {"error": 200_000}
+    assert records[-1].cut == {"error": 200_000, "error.causes": 100}
 
 
 # The summary
@@ -161,6 +171,16 @@ async def test_the_summary_of_a_failed_request_counts_its_failed_calls(make, rec
     assert summary["view"] == "StaffView"
     assert "rows" not in summary
     assert records[-1].open_events is None
+
+
+async def test_a_failed_event_that_is_no_call_is_not_counted_as_one(records):
+    with pytest.raises(KeyError), recording():
+        tracker = await start(Recorder(records.append))
+        async with tracker.track_event(CacheEvent("k")):
+            raise KeyError
+
+    assert records[-1].summary["failed_calls"] == 0
+    assert records[-1].summary["failed_step"] == "CacheEvent"
 
 
 async def test_a_count_of_tokens_that_is_no_number_is_not_added(records):
