@@ -140,7 +140,10 @@ with recording(model="gpt-4o-mini", traceparent="00-" + "ab" * 16 + "-" + "cd" *
 from db_ally_file_handler.records import Record
 now = datetime.datetime.now(datetime.UTC)
 later = now + datetime.timedelta(seconds=60)  # and then the clock is set back
-handler.sink(Record("f" * 32, "staff", later, "host:1", {{}}, None, None, None, now, "request_end", 0.5))
+handler.sink(Record(
+    request_id="f" * 32, collection="staff", started_at=later, process="host:1", labels={{}},
+    time=now, kind="request_end", elapsed=0.5,
+))
 """
 
 
@@ -185,7 +188,10 @@ from db_ally_file_handler.records import Record
 now = datetime.datetime.now(datetime.UTC)
 for number in range(150):
     data = dict(question="x" * {characters})
-    telemetry(Record("%032x" % (number + 1), "staff", now, "host:1", {{}}, None, None, None, now, "request_start", None, None, data))
+    telemetry(Record(
+        request_id="%032x" % (number + 1), collection="staff", started_at=now, process="host:1", labels={{}},
+        time=now, kind="request_start", data=data,
+    ))
 """
 
 

@@ -50,7 +50,11 @@ def ask(handler, reply=None, question="Who?", times=1):
 
 def record(kind, request="0", event=None):
     now = datetime.now(UTC)
-    return Record(request, "staff", now, "host:1", {}, 1 if event else None, event, None, now, kind)
+    event_id = 1 if event else None
+    return Record(
+        request_id=request, collection="staff", started_at=now, process="host:1", labels={},
+        time=now, kind=kind, event_id=event_id, event=event,
+    )
 
 received = []
 def kinds():
