@@ -29,6 +29,7 @@ MODULES = {
     "queue.md": ["message_queue.py"],
     "opentelemetry.md": ["telemetry.py"],
     "background.md": ["background.py"],
+    "make-it-yours.md": ["console.py"],
     "recipes.md": [
         "only_failures.py",
         "named_model.py",
@@ -157,20 +158,20 @@ def blocks(page: str) -> dict[str, str]:
 
 
 def bake_page(output_dir: Path, *pages: str) -> Path:
-    """Return a project with the modules that `pages` print in its package, and their fixtures in place of its own.
+    """Return a project with the modules that `pages` print, and the fixtures of the last one in place of its own.
 
-    It is what an owner has who has followed the pages by copy and paste and let ruff sort the imports of the fixtures.
+    It is what an owner has who has followed the pages by copy and paste and let ruff put the fixtures in order.
     """
     project = bake(output_dir)
     for page in pages:
-        printed = blocks(page)
         for name in MODULES[page]:
-            (project / "src" / PACKAGE / name).write_text(printed[name], "utf-8")
-        if "conftest.py" in printed:
-            conftest = project / "tests" / "conftest.py"
-            change_fixtures(conftest, printed["conftest.py"])
-            run(project, "ruff", "check", "--quiet", "--fix", "tests/conftest.py")
-            run(project, "ruff", "format", "--quiet", "tests/conftest.py")
+            (project / "src" / PACKAGE / name).write_text(blocks(page)[name], "utf-8")
+
+    fixtures = blocks(pages[-1]).get("conftest.py")
+    if fixtures is not None:
+        change_fixtures(project / "tests" / "conftest.py", fixtures)
+        run(project, "ruff", "check", "--quiet", "--fix", "tests/conftest.py")
+        run(project, "ruff", "format", "--quiet", "tests/conftest.py")
     return project
 
 

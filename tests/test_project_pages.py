@@ -83,6 +83,16 @@ def test_the_readme_has_at_most_160_lines_and_its_links_lead_somewhere(tmp_path:
                 assert section in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, link
 
 
+def test_what_the_readme_says_to_change_is_there(default_project: Path) -> None:
+    package = default_project / "src" / "db_ally_file_handler"
+    for _, module, where in table(default_project / "README.md", "| to change | module |"):
+        modules = [package / name for name in re.findall(r"`([\w/]+\.py)`", module)]
+        code = "".join(path.read_text("utf-8") for path in modules)
+        names = [name.rpartition(".")[2] for name in re.findall(r"`([\w.]+)", where)]
+        for name in names if modules else []:
+            assert re.search(rf"\b{name}\b", code), (name, module)
+
+
 def test_the_python_of_the_pages_runs(default_project: Path, tmp_path: Path) -> None:
     readme, operations = ("\n".join(code_blocks(default_project / page, "python")) for page in PAGES)
     program = """

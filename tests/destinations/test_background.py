@@ -54,7 +54,10 @@ from db_ally_file_handler.records import Record
 
 def record(number):
     now = datetime.now(UTC)
-    return Record(str(number), "staff", now, "host:1", {}, None, None, None, now, "request_start")
+    return Record(
+        request_id=str(number), collection="staff", started_at=now, process="host:1", labels={},
+        time=now, kind="request_start",
+    )
 
 received = []
 """
