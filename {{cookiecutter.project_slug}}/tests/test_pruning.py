@@ -215,7 +215,8 @@ def run(*arguments: object) -> Result:
 def lines_of(verb: str, paths: Iterable[Path]) -> list[str]:
     sizes = {path: path.stat().st_size for path in paths}
     lines = [f"{verb} {path}, {size:,} bytes" for path, size in sizes.items()]
-    return [*lines, f"{verb} {len(sizes)} files, {sum(sizes.values()):,} bytes"]
+    noun = "file" if len(sizes) == 1 else "files"
+    return [*lines, f"{verb} {len(sizes)} {noun}, {sum(sizes.values()):,} bytes"]
 
 
 async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -> None:

@@ -402,6 +402,14 @@ def test_newest_allows_for_a_disk_whose_clock_is_behind(skew: float, log_dir: Pa
     assert [request.question for request in newest(log_dir, most=9, since=since)] == ["19"]
 
 
+def test_one_disk_of_several_may_have_a_clock_that_is_behind(log_dir: Path) -> None:
+    newer, older = ids_of(2)
+    write(log_dir / "newer", start(3, "newer", newer), end(3, newer), age=-5)
+    write(log_dir / "older", start(0, "older", older), end(0, older), age=0)
+
+    assert [request.question for request in newest(log_dir, most=1)] == ["newer"]
+
+
 def test_an_id_is_looked_for_in_files_that_are_named_by_it_first(
     log_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,13 @@
 Delete this file together with `reading/screens.py`. Change it when you change a screen.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unicodedata import east_asian_width
@@ -15,6 +17,7 @@ from unicodedata import east_asian_width
 import pytest
 from click import style, unstyle
 
+from {{ cookiecutter.package_name }}.formats import UNKNOWN_ERROR
 from {{ cookiecutter.package_name }}.reading import Request
 from {{ cookiecutter.package_name }}.reading.causes import explain, explaining_error
 from {{ cookiecutter.package_name }}.reading.screens import list_lines, show_lines, stats_lines
@@ -129,7 +132,7 @@ def test_list_says_what_to_do_to_know_an_error() -> None:
     assert shown(list_lines([UNKNOWN], explain))[1:] == [
         "01-02 03:04 22222222 staff      failed   <4.000       Who?",
         "  filters: unknown",
-        "< means at most: put `recording()` around the `ask` to know the error and when ",
+        "< means at most: put `recording()` around the `ask` to know the error and when",
         "it came",
     ]
 
@@ -227,6 +230,41 @@ def test_the_error_that_explains_a_failure_is_behind_those_that_only_wrap_it(
     assert (found["type"], found["message"]) == chain[index]
 
 
+def reply(number: int, step: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of an LLM call that ended."""
+    moment = STARTED.isoformat()
+    names = {"time": moment, "request_id": "1" * 32, "kind": "event_end", "event": "LLMEvent"}
+    return {**names, "event_id": number, "step": step, "data": data}
+
+
+NOTHING = reply(1, "filter decision", {})
+DECISION = reply(2, "aggregation decision", {"response": "Decision: false"})
+FILTERS = reply(3, "filters", {"response": "no_such()"})
+
+
+@pytest.mark.parametrize(
+    ("calls", "lines"),
+    [
+        ([FILTERS, DECISION], ["after filters: E: m", "the model replied: no_such()"]),
+        ([NOTHING, DECISION], ["after filter decision: E: m", "the model replied: nothing"]),
+        (
+            [DECISION, FILTERS, NOTHING],
+            ["after filter decision: E: m", "the model replied: nothing"],
+        ),
+        ([DECISION], ["after aggregation decision: E: m", "the model replied: Decision: false"]),
+        ([], ["E: m"]),
+    ],
+)
+def test_the_reply_that_most_likely_spoilt_a_request_is_told(
+    calls: list[dict[str, Any]], lines: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "all.jsonl"
+    path.write_text("".join(json.dumps(call) + "\n" for call in calls), "utf-8")
+    failed = replace(FAILED, failed_step=None, error=error(("E", "m")), path=str(path))
+
+    assert explain(failed) == lines
+
+
 def test_show_draws_events_on_one_time_line() -> None:
     events = [
         event(0, 1, "LLMEvent", step="filters", elapsed=3),
@@ -302,7 +340,7 @@ def test_show_tells_the_step_and_every_error() -> None:
         "  Rows        0",
     ]
     assert shown(show_lines(UNKNOWN, []))[-2:] == [
-        "  Error       unknown: put `recording()` around the `ask` to know the error",
+        f"  Error       {UNKNOWN_ERROR}",
         "  Rows        0",
     ]
 

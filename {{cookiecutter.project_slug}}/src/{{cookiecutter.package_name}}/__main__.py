@@ -129,14 +129,8 @@ def main(ctx: click.Context) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Write lines to standard output."""
-    try:
-        click.echo("\n".join(lines))
-    except OSError as error:
-        # Python would try once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        error.filename = "standard output"
-        raise
+    """Write lines to standard output; nothing if there are none."""
+    click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
 @contextmanager
@@ -367,7 +361,8 @@ def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: floa
         print_lines([f"{verb} {visible(file.path)}, {file.size:,} bytes"])
 
     if sizes or dry_run:
-        print_lines([f"{verb} {len(sizes):,} files, {sum(sizes):,} bytes"])
+        noun = "file" if len(sizes) == 1 else "files"
+        print_lines([f"{verb} {len(sizes):,} {noun}, {sum(sizes):,} bytes"])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from .parsing import Request, Row, mapping, name_of
 from .terminal import one_line
 
 UNKNOWN = "unknown"
-HOW_TO_KNOW = "put `recording()` around the `ask` to know the error"
 
 # These only say that something inside them failed. The last three are of db-ally, too: they repeat
 # the message of the model's client, whose class says more.

@@ -9,8 +9,8 @@ from operator import add
 
 import click
 
-from ..formats import show_errors
-from .causes import HOW_TO_KNOW, UNKNOWN, explaining_error
+from ..formats import UNKNOWN_ERROR, show_errors
+from .causes import UNKNOWN, explaining_error
 from .parsing import Request, Row, name_of
 from .terminal import columns, cut, one_line, pad, table, visible, width, wrap
 
@@ -20,7 +20,7 @@ LIST_COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "t
 NARROW_DROPS = ["tokens", "calls", "collection", "seconds", "started"]  # in this order
 LEAST_QUESTION = 24  # columns that a question has also on a narrow terminal
 REASON_LINES = 3  # lines for the reason of a failure
-AT_MOST = f"< means at most: {HOW_TO_KNOW} and when it came"
+AT_MOST = "< means at most: put `recording()` around the `ask` to know the error and when it came"
 
 STATS_COLUMNS = ["requests", "failed", "unfinished", "p50", "p95", "calls", "tokens"]
 NUMBERS = set(STATS_COLUMNS) | {"seconds"}
@@ -126,7 +126,7 @@ def show_lines(request: Request, events: list[Row]) -> Iterator[str]:
 
     errors = show_errors(request.error)
     if _is_upper_bound(request):
-        errors = [f"{UNKNOWN}: {HOW_TO_KNOW}"]
+        errors = [UNKNOWN_ERROR]
     model = None
     if request.calls:
         failed, tokens = request.failed_calls or 0, request.total_tokens or 0

@@ -59,7 +59,7 @@ def wrap(text: str, limit: int, most: int, indent: str) -> list[str]:
     while len(lines) < most - 1 and width(text) > room:
         end = _fitting(text, room)
         end = text.rfind(" ", end // 2, end) + 1 or end  # at a space, if there is one
-        lines.append(indent + text[:end])
+        lines.append(indent + text[:end].rstrip())
         text = text[end:]
     return [*lines, indent + cut(text, room)]
 
