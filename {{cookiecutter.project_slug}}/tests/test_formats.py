@@ -232,7 +232,7 @@ def test_text_says_how_to_know_an_error_that_is_not_known():
     text = format_text(make_record("request_failed", summary={"calls": 0}, elapsed=0.5))
 
     assert "Elapsed Time: at most 0.500 s\n" in text
-    assert "Error: unknown: put `recording()` around the `ask` to know it\n" in text
+    assert "Error: unknown: put `recording()` directly around the `ask` to know it\n" in text
 
 
 @given(st.lists(VALUES, max_size=4))

@@ -135,13 +135,14 @@ async def test_an_error_whose_message_cannot_be_read_does_not_break_the_answer(
 async def test_the_warning_survives_a_configuration_of_logging_that_does_not_name_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    logger = logging.getLogger("{{ cookiecutter.package_name }}")
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
     try:
         logging.config.dictConfig({"version": 1})
-        assert logger.disabled
+        assert logging.getLogger("{{ cookiecutter.package_name }}").disabled
         await ask(Recorder(always_failing_sink))
     finally:
-        logger.disabled = False
+        for logger in loggers:
+            logger.disabled = False
 
     assert announced_counts(caplog.messages) == [1]
 

@@ -36,8 +36,8 @@ LEAVING_CODE = contextlib._AsyncGeneratorContextManager.__aexit__.__code__
 def error_chain(error: BaseException) -> list[BaseException]:
     """Return an exception and everything that led to it, outermost first, each once.
 
-    The order matters. An exception that an `ask` has handled itself has the frame of this `ask`,
-    too, but the one that has left it stands before it.
+    Callers take the first match. Two exceptions can have the same `ask` in their tracebacks: one
+    that this `ask` has handled, and one that has left it. The one that has left it comes first.
     """
     chain: list[BaseException] = []
     seen_ids: set[int] = set()
@@ -58,8 +58,9 @@ def error_chain(error: BaseException) -> list[BaseException]:
 def _direct_causes(error: BaseException) -> list[BaseException]:
     causes: list[object] = []
     if isinstance(error, ViewExecutionError):  # db-ally stores the reason in the place of a result
-        causes.append(getattr(error.iql, "filters", None))
-        causes.append(getattr(error.iql, "aggregation", None))
+        iql = getattr(error, "iql", None)
+        causes.append(getattr(iql, "filters", None))
+        causes.append(getattr(iql, "aggregation", None))
 
     if isinstance(error, BaseExceptionGroup):
         causes.extend(error.exceptions)
@@ -133,8 +134,8 @@ def error_ending_event(context: object) -> BaseException | None:
     `__del__` has interrupted. A context can also die for other reasons, while the application
     handles an exception that has nothing to do with the event.
     """
-    # `is_finalized` is true here if the garbage collector has called `__del__`. It is false if the
-    # last reference went away.
+    # The garbage collector can run at any moment, also in the middle of `__aexit__`. It marks what
+    # it has found as finalized before it calls `__del__`; otherwise the mark comes afterwards.
     if gc.is_finalized(context):
         return None
 

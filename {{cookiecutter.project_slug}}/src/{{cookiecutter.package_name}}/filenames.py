@@ -68,8 +68,8 @@ def check_pattern(pattern: str) -> None:
     for field in FIELD.finditer(pattern):
         _check_time_format(field["time"] or "")
 
-    # No time has a longer name than this Wednesday in September.
-    longest_time = datetime(2001, 9, 26).astimezone()
+    # In English, no time has a longer name than this Wednesday in September.
+    longest_time = datetime(2001, 9, 26)
     longest_path = pattern.format(
         started_at=longest_time, collection="c" * MAX_SAFE_NAME, request_id="0" * 32
     )

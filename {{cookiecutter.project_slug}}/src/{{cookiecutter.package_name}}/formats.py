@@ -56,7 +56,7 @@ SUMMARY_UNITS = {
     "total_tokens": "tokens",
 }
 MAX_DEPTH = 3  # mappings inside mappings; what is deeper is shown as JSON
-UNKNOWN_ERROR = "unknown: put `recording()` around the `ask` to know it"
+UNKNOWN_ERROR = "unknown: put `recording()` directly around the `ask` to know it"
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 _to_compact_json = json.JSONEncoder(

@@ -15,7 +15,8 @@ class {{ cookiecutter.handler_class }}(Recorder):
         filename_pattern: format string over `started_at` (UTC), `collection` and `request_id`.
             Requests that it gives the same name share a file.
         log_format: "jsonl" for JSON lines, which the command reads, or "text" for people.
-        record_inputs: record questions. For this and all that follow, see `Recorder`.
+        record_inputs: record questions and looked-up values. For this and all that
+            follow, see `Recorder`.
         record_prompts: record what the LLM is asked.
         record_outputs: record responses, rows and SQL.
         mask: from text to text, for every text that comes from outside.
@@ -51,7 +52,7 @@ class {{ cookiecutter.handler_class }}(Recorder):
             raise_errors=raise_errors,
         )
 
-    # They cannot be assigned. To write elsewhere, assign another `LogFile` to `sink`.
+    # The three below are read-only. To write elsewhere, assign another `LogFile` to `sink`.
 
     @property
     def log_dir(self) -> str:

@@ -30,7 +30,6 @@ from .privacy import (
     ALL_SWITCHES,
     INPUT_AND_OUTPUT,
     METADATA,
-    PROMPT,
     WITHHELD,
     Switches,
     needed_switches,
@@ -77,17 +76,17 @@ class Serializer:
         self._container_ids: list[int] = []  # of the containers that the current value is in
 
     def fields(self, source: object, start_values: dict[str, object]) -> JsonObject:
-        """Return the fields of one of db-ally's objects, without those that are as at the start.
+        """Return the fields of one of db-ally's objects that have changed since the start.
 
         Args:
             source: an event, a request or a result.
-            start_values: what the first record of an event holds, by name. A field that is not
-                among them counts as `None` then. So fields that are `None` are left out.
+            start_values: the values that its fields had at the start, by name. A field that is not
+                among them is compared with `None`, so fields that are `None` are left out.
         """
         data: JsonObject = {}
         for name, needed in needed_switches(source).items():
             value = read_field(source, name)
-            if _is_unchanged(value, start_values.get(name), needed):
+            if _is_unchanged(name, value, start_values.get(name)):
                 continue
 
             # The result of a request has fields of its own. Elsewhere it is a value like any other.
@@ -109,11 +108,12 @@ class Serializer:
         self._path.pop()
         return plain
 
-    def object(self, name: str, mapping: dict[str, object]) -> JsonObject:
-        """Return the values of a mapping as plain data."""
-        value = self.field(name, mapping)
-        assert isinstance(value, dict)
-        return value
+    def labels(self, labels: dict[str, object]) -> JsonObject:
+        """Return the labels of a request as plain data; empty if they cannot be read."""
+        plain = self.field("labels", labels)
+        if isinstance(plain, dict):
+            return plain
+        return {}
 
     def error(self, error: BaseException) -> JsonObject:
         """Return the type and message of an exception, and in `causes` those of what led to it."""
@@ -156,7 +156,7 @@ class Serializer:
             return self.text(f"<{type(value).__name__} inside itself>")
 
         self._container_ids.append(id(value))
-        self._path.append("")  # for the key of each entry in turn
+        self._path.append("")  # which the loops below replace by the key of each entry
         try:
             entries = self._entries(value)
         finally:
@@ -243,27 +243,28 @@ def _is_json_scalar(value: Any) -> TypeGuard[bool | int | float | None]:
     return value is None or kind is bool
 
 
-def _is_unchanged(value: object, start_value: object, needed: Switches) -> bool:
+def _is_unchanged(name: str, value: object, start_value: object) -> bool:
     if value is not start_value:
         return False
     if type(value) in IMMUTABLE_CLASSES:
         return True
 
-    # The same list may have other entries by now. But nobody changes a prompt.
-    return needed == PROMPT
+    # The same list may have other entries by now. But db-ally does not change a prompt.
+    return name == "prompt"
 
 
 def _masked(text: str, mask: Callable[[str], str]) -> str:
     try:
         masked = mask(text)
+        problem = f"returns {type(masked).__name__}"
     except Exception as error:
-        # Its message is not logged, because it could quote the text.
-        warn_once(f"The mask raises {type(error).__name__}. Texts are recorded as {WITHHELD}.")
-        return WITHHELD
+        masked = None
+        problem = f"raises {type(error).__name__}"  # its message could quote the text
 
-    if type(masked) is not str:
-        return WITHHELD
-    return masked
+    if type(masked) is str:
+        return masked
+    warn_once(f"The mask {problem} in place of a text. Texts are recorded as {WITHHELD}.")
+    return WITHHELD
 
 
 def _storable(text: str) -> str:

@@ -115,6 +115,25 @@ class EventContext:
             self.request.recorder.finish_event("event_failed", self, error)
 
 
+Emission = tuple[
+    Kind, RequestContext, EventContext | None, object
+]  # arguments of `Recorder._record_or_defer`
+
+
+class ThisThread(threading.local):
+    """What all recorders know of the thread that asks.
+
+    Attributes:
+        deferred: what is to be recorded after the record that is being made; `None` while no record
+            is being made.
+    """
+
+    deferred: list[Emission] | None = None
+
+
+this_thread = ThisThread()
+
+
 @dataclass(eq=False)  # db-ally needs handlers that are hashable
 class Recorder(EventHandler[RequestContext, EventContext]):
     """Records every request. One object serves all collections, tasks, threads and event loops.
@@ -125,8 +144,9 @@ class Recorder(EventHandler[RequestContext, EventContext]):
 
     Args:
         sink: called with each record, from any thread.
-        record_inputs: record questions, prompts and looked-up values.
-        record_prompts: record what the LLM is asked, which is half of all bytes.
+        record_inputs: record questions and looked-up values.
+        record_prompts: record what the LLM is asked, which is half of all bytes. This needs the
+            other two switches as well.
         record_outputs: record responses, rows and SQL. What can quote inputs and outputs, as errors
             can, needs both switches.
         mask: from text to text; applied to every text from outside before it is truncated. Numbers
@@ -175,19 +195,18 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             collection=str(summarizing.field("collection", user_request.collection_name)),
             question=summarizing.field("question", user_request.question, INPUT),
             question_cut=summarizing.cut,
-            labels=labelling.object("labels", _labels_of(blocks)),
+            labels=labelling.labels(_labels_of(blocks)),
             labels_cut=labelling.cut,
             started_at=datetime.now(UTC),
             process=f"{HOST}:{os.getpid()}",
             ask_frame_id=id_of_ask_frame(),
             is_recorded=all(block.is_recorded for block in blocks),
         )
-        self._record_or_defer("request_start", request, None, user_request)
-
-        # If that has raised, the request has not started. So it can neither end nor fail.
-        request.is_open = True
         for block in blocks:
             block.add(request)
+        self._record_or_defer("request_start", request, None, user_request)
+
+        request.is_open = True  # only now: if that has raised, the request has not started
         return request
 
     async def event_start(self, event: Event, request_context: RequestContext) -> EventContext:
@@ -280,8 +299,8 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             self._record_now(kind, request, context, payload)
         finally:
             this_thread.deferred = None
-            for emission in deferred:
-                emission[1].recorder._record_or_defer(*emission)
+            for kind, request, context, payload in deferred:
+                request.recorder._record_or_defer(kind, request, context, payload)
 
     def _record_now(
         self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
@@ -297,8 +316,9 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             failure.__traceback__ = None  # a sink that keeps it would keep the contexts alive
             return
 
+        # Only now: if the start is lost, the end must say everything.
         if context is not None and kind == "event_start":
-            context.start_values = field_values(payload)  # the record of its end leaves these out
+            context.start_values = field_values(payload)
 
     def _make_record(
         self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
@@ -420,25 +440,6 @@ class LossCounter:
             self.count,
             _text_of(failure),
         )
-
-
-Emission = tuple[
-    Kind, RequestContext, EventContext | None, object
-]  # arguments of `_record_or_defer`
-
-
-class ThisThread(threading.local):
-    """What all recorders know of the thread that asks.
-
-    Attributes:
-        deferred: what is to be recorded after the record that is being made; `None` while no record
-            is being made.
-    """
-
-    deferred: list[Emission] | None = None
-
-
-this_thread = ThisThread()
 
 
 def _text_of(failure: Exception) -> str:
