@@ -16,7 +16,7 @@ import tempfile
 import typing
 from datetime import datetime
 
-ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+CONTEXT = json.loads(r"""{{ cookiecutter | tojson }}""")
 EXAMPLES = {
     "project_name": "Audit Log",
     "project_slug": "audit-log",
@@ -29,6 +29,7 @@ EXAMPLES = {
     "open_source_license": "MIT",
     "ci": "github",
 }
+ANSWERS = {question: str(CONTEXT.get(question, "")) for question in EXAMPLES}
 
 # What a project has at its top: no place for logs.
 IN_PROJECT = """
@@ -121,17 +122,20 @@ CLASS = ["handler_class"]
 DIRECTORY = ["log_directory"]
 PATTERN = ["filename_pattern"]
 PORTABLE = "must be a path that Windows also takes: no <>:|?*, no name like nul, no dot or space at the end of a name"
-RULES = [  # which answers, the check, the rule
+LICENCES = "MIT|Apache-2.0|BSD-3-Clause|Proprietary"
+
+# The questions, a check of their answers, the rule. They stand in this order because later checks rely on earlier ones.
+RULES = [
     (TEXTS, is_printable, "must be one line of printable characters, without spaces around it"),
     (TEXTS, matches(r'[^"\\]*'), 'must not contain " or \\'),
     (TEXTS, matches("([^{]|{(?![#%{]))*"), "must not contain { before another {, % or #"),
     (["project_slug"], matches("[a-z0-9]+(-[a-z0-9]+)*"), "must be lower-case words joined by dashes"),
     (["package_name"], matches("[a-z][a-z0-9_]*"), "must be a lower-case letter, then a-z, 0-9 and _"),
     (CLASS, matches("[A-Z](?=.*[a-z])[A-Za-z0-9_]*"), "must be a name in CapWords: of A-Z, a-z, 0-9 and _"),
-    ([*NAMES, *CLASS], matches(".{,30}"), "must have at most 30 characters"),
+    (NAMES + CLASS, matches(".{,30}"), "must have at most 30 characters"),
     (NAMES, is_free_module, "must not be a name that Python, Windows, a dependency or the project uses"),
     (CLASS, is_free_class, "must not be a name that Python or the project uses"),
-    ([*DIRECTORY, *PATTERN], matches(".{,75}"), "must have at most 75 characters"),
+    (DIRECTORY + PATTERN, matches(".{,75}"), "must have at most 75 characters"),
     (DIRECTORY, is_for_logs_alone, "must be a directory for logs alone, none that the project has"),
     (DIRECTORY, is_portable_directory, PORTABLE),
     (["log_format"], matches("jsonl|text"), "must be jsonl or text"),
@@ -141,7 +145,7 @@ RULES = [  # which answers, the check, the rule
     (PATTERN, has_a_field, "must have a field, or all requests share one file"),
     (PATTERN, suits_the_format, "must not end with .json or .jsonl if log_format is text"),
     (PATTERN, is_portable_pattern, PORTABLE),
-    (["open_source_license"], matches("MIT|Apache-2.0|BSD-3-Clause|Proprietary"), "must be a licence of the list"),
+    (["open_source_license"], matches(LICENCES), f"must be one of {LICENCES}"),
     (["ci"], matches("github|gitlab|none"), "must be github, gitlab or none"),
 ]
 
@@ -158,32 +162,34 @@ def find_problems():
 
 def command_with(good):
     """Return a command that asks again, with the good answers filled in."""
-    output_dir = ANSWERS.get("_output_dir") or os.path.dirname(os.getcwd())
-    options = [ANSWERS["_template"], "--output-dir", output_dir]
+    output_dir = CONTEXT.get("_output_dir") or os.path.dirname(os.getcwd())
+    options = [CONTEXT["_template"], "--output-dir", output_dir]
     if os.listdir():  # there is a project already
         options.append("--overwrite-if-exists")
 
-    if "_commit" in ANSWERS:
+    if "_commit" in CONTEXT:
         return shlex.join(["cruft", "create", *options, "--extra-context", json.dumps(good)])
-    return shlex.join(["cookiecutter", *options, *(f"{question}={answer}" for question, answer in good.items())])
+    assigned = [f"{question}={answer}" for question, answer in good.items()]
+    return shlex.join(["cookiecutter", *options, *assigned])
 
 
 def is_update():
     """Return whether `cruft update` makes this project in a temporary folder, to compare it with the real one."""
     folder_of_output = os.path.dirname(os.path.dirname(os.getcwd()))
-    return "_commit" in ANSWERS and os.path.samefile(folder_of_output, tempfile.gettempdir())
+    return "_commit" in CONTEXT and os.path.samefile(folder_of_output, tempfile.gettempdir())
 
 
 problems = find_problems()
 if problems:
-    print("These answers cannot work:", file=sys.stderr)
-    for question, example in EXAMPLES.items():
+    message = "These answers cannot work:\n"
+    for question, answer in ANSWERS.items():
         if question in problems:
-            rule = problems[question]
-            print(f"  {question} {ANSWERS[question]!r} {rule}; for example {example!r}", file=sys.stderr)
+            message += f"  {question} {answer!r} {problems[question]}; for example {EXAMPLES[question]!r}\n"
 
     if is_update():
-        better = {question: EXAMPLES[question] for question in problems}
-        sys.exit(f"Give cruft others, such as\n  --variables-to-update {shlex.quote(json.dumps(better))}")
-    good = {question: ANSWERS[question] for question in EXAMPLES if question not in problems}
-    sys.exit(f"To keep the others, run\n  {command_with(good)}")
+        other = {question: EXAMPLES[question] for question in problems}
+        message += f"Give cruft others, such as\n  --variables-to-update {shlex.quote(json.dumps(other))}"
+    else:
+        good = {question: answer for question, answer in ANSWERS.items() if question not in problems}
+        message += f"To keep the others, run\n  {command_with(good)}"
+    sys.exit(message)

@@ -240,7 +240,7 @@ def test_no_package_hides_a_module_that_the_project_needs(hook: Hook, default_pr
 def test_no_class_hides_a_name_beside_it(hook: Hook, default_project: Path) -> None:
     for module in default_project.rglob("*.py"):
         source = module.read_text("utf-8")
-        if re.search("FileEventHandler(?! as Handler)", source):
+        if re.search(r"(?<!\.)FileEventHandler(?! as Handler)", source):
             names = {token.string for token in tokenize.generate_tokens(io.StringIO(source).readline)}
             free = {name for name in names if is_taken(hook, "handler_class", name)}
             assert free == {"FileEventHandler"}, f"{module}: add these names to CLASSES in hooks/pre_gen_project.py"
