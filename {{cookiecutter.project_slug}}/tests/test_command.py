@@ -25,7 +25,7 @@ from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestStart
 from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
-from files import HEADLINE, ask, posix_only, start_python
+from files import HEADLINE, ask, posix_only, run_python, start_python
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }} import LogFile, recording
@@ -467,7 +467,7 @@ TERMINAL = """
 import pty, select, time
 pid, terminal = pty.fork()
 if pid == 0:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout, sys.stderr = open(os.devnull, "w"), open(2, "w")
     import {package}.__main__ as command
     command.PATIENCE = float(sys.argv[1])
     command.main(["stats", sys.argv[2]], prog_name="x")
@@ -491,6 +491,5 @@ async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
         await ask(Handler(log_dir, log_format="jsonl"))
 
     code = TERMINAL.replace("{package}", PACKAGE)
-    with start_python(code, patience, str(log_dir)) as process:
-        shown, errors = process.communicate()
-    assert ("Reading" in shown and "100%" in shown) is is_shown, shown + errors
+    shown = run_python(code, patience, str(log_dir)).stdout
+    assert ("Reading" in shown and "100%" in shown) is is_shown, shown

@@ -160,7 +160,8 @@ def test_a_request_is_found_in_files_that_were_rotated(log_dir: Path) -> None:
 
 
 def test_keys_that_are_not_known_are_ignored(log_dir: Path) -> None:
-    write(log_dir / "all", start() | {"model": {"name": "m"}}, end(summary={"cost": [1.5]}))
+    unknown = {"model": {"name": "m"}, "rows": "many", "view": 5}
+    write(log_dir / "all", start() | unknown, end(summary={"cost": [1.5], "event": 7}))
 
     (request,) = requests(log_dir)
     assert (request.outcome, request.question) == ("ok", "Who?")
@@ -339,6 +340,23 @@ def test_a_file_that_is_removed_meanwhile_is_passed_over(
     assert caplog.messages == []
     with pytest.raises(FileNotFoundError):
         requests(gone)
+
+
+def test_a_file_that_is_removed_while_its_directory_is_read_is_passed_over(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(log_dir / "first", start(), end())
+    gone = write(log_dir / "gone", start())
+    real_scandir = os.scandir
+
+    def scandir(path: str) -> Any:
+        entries = list(real_scandir(path))
+        gone.unlink()
+        return contextlib.nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert questions(log_dir) == ["Who?"]
+    assert caplog.messages == []
 
 
 @posix_only

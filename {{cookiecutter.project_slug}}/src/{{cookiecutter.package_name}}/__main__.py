@@ -136,11 +136,12 @@ def print_lines(lines: Iterable[str]) -> None:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how much is read, if that takes longer than a second."""
-    begin = time.monotonic()
-    bars: list[Any] = []
+    due = time.monotonic() + PATIENCE
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    bars: list[Any] = []  # none or one
 
     def show_progress(read: int, total: int) -> None:
-        if not bars and time.monotonic() - begin > PATIENCE and sys.stderr.isatty():
+        if is_terminal and not bars and time.monotonic() > due:
             bars.append(click.progressbar(length=total, label="Reading", file=sys.stderr))
         for bar in bars:
             bar.update(read - bar.pos)
@@ -258,8 +259,8 @@ def _why_nothing(paths: tuple[str, ...]) -> str:
 def _is_text_log(file: File) -> bool:
     """Return whether a file begins with a headline of the text format."""
     with suppress(OSError):
-        for line in read_lines(file.path):
-            return line.decode("utf-8", "replace").split()[3:4] == ["request_start"]
+        headline = next(read_lines(file.path), b"")
+        return headline.split()[3:4] == [b"request_start"]
     return False
 
 
@@ -326,8 +327,9 @@ def stats(paths: tuple[str, ...], by: str, since: float) -> None:
         found = requests(*paths, on_read=on_read)
         lines = stats_lines(by, (each for each in found if each.started.timestamp() >= since))
 
-    is_empty = len(lines) == 1
-    print_lines([_why_nothing(paths)] if is_empty else lines)
+    if len(lines) == 1:  # there is only the header
+        lines = [_why_nothing(paths)]
+    print_lines(lines)
 
 
 @main.command("prune")
