@@ -127,7 +127,9 @@ def _is_possible(row: Row) -> bool:
         return False
 
     request_id = row["request_id"]
-    if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id) or row["kind"] not in KINDS:
+    if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id):
+        return False
+    if row["kind"] not in KINDS:
         return False
 
     elapsed = row.get("elapsed")
@@ -135,9 +137,13 @@ def _is_possible(row: Row) -> bool:
         return False
 
     error = row.get("error")
-    if error is not None and not all(map(_is_error, [error, *error["causes"]])):
-        return False
-    return _has_types(row, TYPES) and _has_types(row.get("summary") or {}, SUMMARY_TYPES)
+    if error is not None:
+        chain = [error, *error["causes"]]
+        if not all(map(_is_error, chain)):
+            return False
+
+    summary = row.get("summary") or {}
+    return _has_types(row, TYPES) and _has_types(summary, SUMMARY_TYPES)
 
 
 def _is_error(error: Row) -> bool:
@@ -214,11 +220,11 @@ def make_events(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         number = row.get("event_id")
         if number is not None:
-            elapsed = row.get("elapsed") or 0
-            event = {"started": time_of(row) - timedelta(seconds=elapsed), **row}
+            elapsed = timedelta(seconds=row.get("elapsed") or 0)
+            started = time_of(row) - elapsed
             if number in made:
-                event["started"] = made[number]["started"]
-            made[number] = event
+                started = made[number]["started"]
+            made[number] = {**row, "started": started}
     return list(made.values())
 
 
