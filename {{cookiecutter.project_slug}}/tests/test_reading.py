@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,22 @@ def test_values_of_any_type_are_passed_on_where_db_ally_gives_any_type(log_dir: 
     assert request.rows == 5
 
 
+def test_a_text_that_quotes_a_record_is_no_record(
+    log_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quoted = json.dumps(start(question="quoted"), separators=(",", ":"))
+    nested = row("event_start", event_id=1, event="E", data={"kind": "request_start"})
+    path = write(log_dir / "all", start(question=quoted), nested, end())
+    other = write(log_dir / "other", start(question=ID, request_id="f" * 32))
+    with other.open("a") as file:
+        file.write(ID + "\n")
+
+    (request,) = requests(path)
+    assert request.question == quoted
+    assert list(records(other, ID)) == []
+    assert caplog.messages == []
+
+
 def test_foreign_files_are_passed_over_without_a_word(
     log_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,6 +303,8 @@ def test_a_compressed_file_that_is_damaged_is_told_once(
     assert message.startswith(f"{broken}: {problem}")
     with pytest.raises(OSError, match=problem):
         list(requests(broken))
+    (good,) = requests(path)
+    assert events(replace(good, path=str(broken), offset=0)) == []
 
 
 AS_NOBODY = """
@@ -300,6 +318,25 @@ for path in sys.argv[2:]:
     except PermissionError as error:
         print(error.filename)
 """
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_the_rest_is_read(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(log_dir / "all", start(), end())
+    folder = write(log_dir / "lost+found" / "file", start(question="lost")).parent
+    real_scandir = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path == str(folder):
+            raise PermissionError(13, "Permission denied", path)
+        return real_scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert questions(log_dir) == ["Who?"]
+    assert caplog.messages == [f"{folder}: Permission denied"]
+    with pytest.raises(PermissionError):
+        requests(folder)
 
 
 @posix_only

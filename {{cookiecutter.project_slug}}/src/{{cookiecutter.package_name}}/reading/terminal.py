@@ -73,12 +73,13 @@ def wrap(text: str, limit: int, most: int, indent: str) -> list[str]:
 
 
 def _fitting(text: str, limit: int) -> int:
-    """Return how many characters of a text fit into so many columns, at least one."""
-    for index, character in enumerate(text):
-        limit -= _width_of_character(character)
-        if limit < 0:
-            return max(index, 1)
-    return len(text)
+    """Return how many characters of a text that is too long fit into `limit` columns, or 1."""
+    end = 0
+    used = _width_of_character(text[0])
+    while used <= limit:
+        end += 1
+        used += _width_of_character(text[end])
+    return max(end, 1)
 
 
 def pad(text: str, size: int) -> str:
