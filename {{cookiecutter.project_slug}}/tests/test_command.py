@@ -5,7 +5,9 @@ Delete this file together with `__main__.py`.
 
 import asyncio
 import contextlib
+import errno
 import gc
+import io
 import json
 import os
 import re
@@ -234,6 +236,17 @@ async def test_show_tells_what_failed_and_why(three: Path) -> None:
     assert re.search(r"  1 LLMEvent  +━+ +no end\n", unfinished)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+async def test_json_has_escapes_where_an_encoding_has_no_characters(
+    encoding: str, log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(Handler(log_dir, "all", "jsonl"), question="👩")
+    runner = CliRunner(charset=encoding)
+
+    shown = runner.invoke(main, ["list", "--json", str(log_dir)], catch_exceptions=False)
+    assert r'"question": "\ud83d\udc69"' in shown.output
+
+
 async def test_list_tells_what_the_model_replied_if_nothing_could_be_done_with_it(
     log_dir: Path, make_collection: MakeCollection
 ) -> None:
@@ -318,6 +331,8 @@ def test_nothing_recorded_yet_is_no_error(
     assert (run(*command).output, run(*command).exit_code) == (told, 0)
     if command[:1] != ["show"]:
         log_dir.mkdir()
+        (log_dir / "foreign").write_text("text\n", "utf-8")
+        (log_dir / "foreign.gz").write_text("text\n", "utf-8")
         assert (run(*command).output, run(*command).exit_code) == (told, 0)
 
 
@@ -463,34 +478,94 @@ async def test_whatever_is_in_the_directory_each_command_shows_what_it_can(log_d
             assert "no.gz: Not a gzipped file" in said
 
 
-TERMINAL = """
-import pty, select, time
-pid, terminal = pty.fork()
-if pid == 0:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    import {package}.__main__ as command
-    command.PATIENCE = float(sys.argv[1])
-    command.main(["stats", sys.argv[2]], prog_name="x")
-shown = b""
-try:
-    while data := os.read(terminal, 1000):
-        shown += data
-except OSError:
-    pass
-os.waitpid(pid, 0)
-print(shown.decode())
-"""
+class StandardError(io.StringIO):
+    """Standard error that is a terminal, or is not."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def reconfigure(self, errors: str) -> None:
+        """Take an option of real files."""
 
 
-@posix_only
-@pytest.mark.parametrize(("patience", "is_shown"), [("0", True), ("60", False)])
+@pytest.mark.parametrize(
+    ("is_terminal", "patience", "is_shown"),
+    [(True, -1.0, True), (True, 60.0, False), (False, -1.0, False)],
+)
 async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
-    patience: str, is_shown: bool, log_dir: Path
+    is_terminal: bool,
+    patience: float,
+    is_shown: bool,
+    log_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(3):
         await ask(Handler(log_dir, log_format="jsonl"))
+    errors = StandardError(is_terminal)
+    monkeypatch.setattr(f"{PACKAGE}.__main__.PATIENCE", patience)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", errors)
 
-    code = TERMINAL.replace("{package}", PACKAGE)
-    with start_python(code, patience, str(log_dir)) as process:
-        shown, errors = process.communicate()
-    assert ("Reading" in shown and "100%" in shown) is is_shown, shown + errors
+    main(["stats", str(log_dir)], standalone_mode=False)
+    shown = errors.getvalue()
+    assert ("Reading" in shown and "100%" in shown) is is_shown
+    assert bool(shown) is is_shown
+
+
+@posix_only
+async def test_a_pipe_is_read_once(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all", "jsonl"))
+    answers = []
+    for command in (["list"], ["list", "-q", "nope"], ["show", "-1"]):
+        read_end, write_end = os.pipe()
+        os.write(write_end, (log_dir / "all").read_bytes())
+        os.close(write_end)
+        answers.append(run(*command, f"/dev/fd/{read_end}").output)
+        os.close(read_end)
+
+    listed, unmatched, shown = answers
+    assert listed.endswith(" Who?\n")
+    assert re.fullmatch(r"No request in /dev/fd/\d+ matches.\n", unmatched)
+    assert re.fullmatch(r"Error: /dev/fd/\d+ is a pipe, which `show` cannot read twice\n", shown)
+
+
+async def test_a_record_that_no_recorder_writes_is_shown_as_json(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all", "jsonl"))
+    row = json.loads((log_dir / "all").read_bytes().splitlines()[0])
+    (log_dir / "all").write_text(json.dumps({**row, "cut": "\x1b]0;x\x07"}) + "\n", "utf-8")
+
+    shown = json.loads(run("show", "-1", log_dir, "--text").output)
+    assert shown["cut"] == "\x1b]0;x\x07"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\n"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
+    ],
+)
+async def test_output_that_fails_takes_one_line_at_most(
+    error: OSError, told: str, log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(Handler(log_dir, "all", "jsonl"))
+
+    def fail_to_write(text: str, nl: bool) -> None:
+        raise error
+
+    monkeypatch.setattr("click.echo", fail_to_write)
+    shown = run("list", log_dir)
+    assert (shown.output, shown.exit_code) == (told, 1)
+
+
+def test_prune_of_a_directory_that_does_not_exist_yet_is_no_error(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{PACKAGE}.__main__.LOG_DIR", str(log_dir))
+    shown = run("prune", "--older-than", "30d")
+
+    assert (shown.output, shown.exit_code) == ("", 0)

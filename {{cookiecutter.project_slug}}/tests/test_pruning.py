@@ -141,6 +141,24 @@ def test_a_file_that_does_not_begin_with_a_record_stays(content: str, log_dir: P
     assert logs(log_dir) == ["nginx.log"]
 
 
+def test_a_file_that_cannot_be_read_stays_and_is_told(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = make_file(log_dir, "all.gz", 90 * DAY, "no gzip")
+    gone = make_file(log_dir, "all", 90 * DAY)
+    real_open = open
+
+    def open_late(path: Any, *args: Any) -> Any:
+        if path == str(gone):
+            gone.unlink()
+        return real_open(path, *args)
+
+    monkeypatch.setattr("builtins.open", open_late)
+    assert removed(LogFile(log_dir, "all"), older_than=DAY) == []
+    assert logs(log_dir) == ["all.gz"]
+    assert caplog.messages == [f"{broken}: Not a gzipped file (b'no')"]
+
+
 def test_a_record_that_was_blanked_out_is_no_first_line(log_dir: Path) -> None:
     content = " " * 80 + "\n" + record("request_start") + record("request_end")
     make_file(log_dir, "all", 90 * DAY, content)

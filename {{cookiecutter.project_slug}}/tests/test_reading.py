@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,8 @@ def test_a_request_is_found_in_files_that_were_rotated(log_dir: Path) -> None:
 
 
 def test_keys_that_are_not_known_are_ignored(log_dir: Path) -> None:
-    write(log_dir / "all", start() | {"model": {"name": "m"}}, end(summary={"cost": [1.5]}))
+    unknown = {"model": {"name": "m"}, "rows": "many", "view": 5}
+    write(log_dir / "all", start() | unknown, end(summary={"cost": [1.5], "event": 7}))
 
     (request,) = requests(log_dir)
     assert (request.outcome, request.question) == ("ok", "Who?")
@@ -218,6 +219,22 @@ def test_values_of_any_type_are_passed_on_where_db_ally_gives_any_type(log_dir: 
     (request,) = requests(log_dir)
     assert (request.question, request.sql, request.answer) == ('["Who?"]', '{"a": 1}', "0")
     assert request.rows == 5
+
+
+def test_a_text_that_quotes_a_record_is_no_record(
+    log_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quoted = json.dumps(start(question="quoted"), separators=(",", ":"))
+    nested = row("event_start", event_id=1, event="E", data={"kind": "request_start"})
+    path = write(log_dir / "all", start(question=quoted), nested, end())
+    other = write(log_dir / "other", start(question=ID, request_id="f" * 32))
+    with other.open("a") as file:
+        file.write(ID + "\n")
+
+    (request,) = requests(path)
+    assert request.question == quoted
+    assert list(records(other, ID)) == []
+    assert caplog.messages == []
 
 
 def test_foreign_files_are_passed_over_without_a_word(
@@ -286,6 +303,8 @@ def test_a_compressed_file_that_is_damaged_is_told_once(
     assert message.startswith(f"{broken}: {problem}")
     with pytest.raises(OSError, match=problem):
         list(requests(broken))
+    (good,) = requests(path)
+    assert events(replace(good, path=str(broken), offset=0)) == []
 
 
 AS_NOBODY = """
@@ -299,6 +318,25 @@ for path in sys.argv[2:]:
     except PermissionError as error:
         print(error.filename)
 """
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_the_rest_is_read(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(log_dir / "all", start(), end())
+    folder = write(log_dir / "lost+found" / "file", start(question="lost")).parent
+    real_scandir = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path == str(folder):
+            raise PermissionError(13, "Permission denied", path)
+        return real_scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert questions(log_dir) == ["Who?"]
+    assert caplog.messages == [f"{folder}: Permission denied"]
+    with pytest.raises(PermissionError):
+        requests(folder)
 
 
 @posix_only
@@ -339,6 +377,23 @@ def test_a_file_that_is_removed_meanwhile_is_passed_over(
     assert caplog.messages == []
     with pytest.raises(FileNotFoundError):
         requests(gone)
+
+
+def test_a_file_that_is_removed_while_its_directory_is_read_is_passed_over(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(log_dir / "first", start(), end())
+    gone = write(log_dir / "gone", start())
+    real_scandir = os.scandir
+
+    def scandir(path: str) -> Any:
+        entries = list(real_scandir(path))
+        gone.unlink()
+        return contextlib.nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert questions(log_dir) == ["Who?"]
+    assert caplog.messages == []
 
 
 @posix_only

@@ -99,8 +99,9 @@ def shown(lines: Iterable[str]) -> list[str]:
 
 
 def width(line: str) -> int:
-    """Return how many columns a line without combining characters takes."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in line)
+    """Return how many columns a line takes; an accent takes none."""
+    base = line.replace("\u0301", "")
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in base)
 
 
 def event(seconds: float, number: int, name: str, **more: Any) -> dict[str, Any]:
@@ -137,8 +138,8 @@ def test_list_says_what_to_do_to_know_an_error() -> None:
     ]
 
 
-def test_a_long_reason_takes_three_lines_at_most() -> None:
-    message = "日本語 " * 5 + "word " * 100
+@pytest.mark.parametrize("message", ["日本語 " * 5 + "word " * 100, "日本語" * 100, "x" * 500])
+def test_a_long_reason_takes_three_lines_at_most(message: str) -> None:
     lines = shown(list_lines([FAILED], lambda request: [f"filters: {message}"]))[2:]
 
     assert len(lines) == 3
@@ -147,7 +148,7 @@ def test_a_long_reason_takes_three_lines_at_most() -> None:
 
 
 @pytest.mark.parametrize("columns", [30, 50, 60, 80, 100, 120, 200])
-@pytest.mark.parametrize("text", ["日本", "👩", "x"])
+@pytest.mark.parametrize("text", ["日本", "👩", "e\u0301", "x"])
 def test_a_question_has_room_on_any_terminal(
     columns: int, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +314,13 @@ def test_a_time_line_is_as_wide_as_the_terminal(
 
     lines = shown(show_lines(OK, [event(0, 1, "LLMEvent", elapsed=4.0)]))
     assert [width(line) for line in lines if "━" in line] == [widest]
+
+
+def test_a_time_line_in_a_pipe_takes_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+
+    lines = shown(show_lines(OK, [event(0, 1, "LLMEvent", elapsed=4.0)]))
+    assert [width(line) for line in lines if "━" in line] == [80]
 
 
 def test_bars_stand_below_each_other_whatever_an_event_is_called() -> None:

@@ -136,11 +136,12 @@ def print_lines(lines: Iterable[str]) -> None:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how much is read, if that takes longer than a second."""
-    begin = time.monotonic()
-    bars: list[Any] = []
+    due = time.monotonic() + PATIENCE
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    bars: list[Any] = []  # none or one
 
     def show_progress(read: int, total: int) -> None:
-        if not bars and time.monotonic() - begin > PATIENCE and sys.stderr.isatty():
+        if is_terminal and not bars and time.monotonic() > due:
             bars.append(click.progressbar(length=total, label="Reading", file=sys.stderr))
         for bar in bars:
             bar.update(read - bar.pos)
@@ -164,23 +165,64 @@ def _paths_or_default(ctx: click.Context, param: click.Parameter, paths: Any) ->
 
 paths_argument = click.argument("paths", nargs=-1, callback=_paths_or_default)
 since_option = click.option(
-    "--since", type=moment, default="1970-01-01", help="Those that started since 1h or a date."
+    "--since",
+    type=moment,
+    default="1970-01-01",
+    help="Those that started since 1h or a date.",
 )
 
 
 @main.command("list")
 @paths_argument
-@click.option("--failed", is_flag=True, help="Those that failed.")
-@click.option("--unfinished", is_flag=True, help="Those that neither ended nor failed.")
-@click.option("--slow", type=duration, help="Those that took as long or longer, such as 500ms.")
-@click.option("-c", "--collection", help="Those of a collection.")
-@click.option("-q", "--question", metavar="TEXT", help="Those with a text in their question.")
 @click.option(
-    "--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Those with a label."
+    "--failed",
+    is_flag=True,
+    help="Those that failed.",
+)
+@click.option(
+    "--unfinished",
+    is_flag=True,
+    help="Those that neither ended nor failed.",
+)
+@click.option(
+    "--slow",
+    type=duration,
+    help="Those that took as long or longer, such as 500ms.",
+)
+@click.option(
+    "-c",
+    "--collection",
+    help="Those of a collection.",
+)
+@click.option(
+    "-q",
+    "--question",
+    metavar="TEXT",
+    help="Those with a text in their question.",
+)
+@click.option(
+    "--label",
+    "labels",
+    type=label,
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Those with a label.",
 )
 @since_option
-@click.option("-n", "most", type=click.IntRange(1), default=20, show_default=True, help="At most.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a request.")
+@click.option(
+    "-n",
+    "most",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="At most.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a request.",
+)
 def list_requests(
     paths: tuple[str, ...], most: int, since: float, as_json: bool, **options: Any
 ) -> None:
@@ -246,20 +288,22 @@ def _to_json(request: Request) -> str:
 def _why_nothing(paths: tuple[str, ...]) -> str:
     """Return a sentence that says why there are no requests to show."""
     names = visible(" ".join(paths))
-    are_files = all(os.path.isfile(path) or os.path.isdir(path) for path in paths)
-    if not are_files or any(requests(*paths)):  # a pipe cannot be read twice
-        return f"No request in {names} matches."
+    for path in paths:
+        is_pipe = not os.path.isfile(path) and not os.path.isdir(path)
+        if is_pipe or any(requests(path)):  # a pipe cannot be read twice
+            return f"No request in {names} matches."
 
-    if any(map(_is_text_log, find_files(*paths)[:MOST_FILES])):
-        return ONLY_TEXT.format(names)
+    for file in find_files(*paths)[:MOST_FILES]:
+        if _is_text_log(file):
+            return ONLY_TEXT.format(names)
     return NOTHING.format(names)
 
 
 def _is_text_log(file: File) -> bool:
     """Return whether a file begins with a headline of the text format."""
     with suppress(OSError):
-        for line in read_lines(file.path):
-            return line.decode("utf-8", "replace").split()[3:4] == ["request_start"]
+        headline = next(read_lines(file.path), b"")
+        return headline.split()[3:4] == [b"request_start"]
     return False
 
 
@@ -313,7 +357,10 @@ def _to_text(row: Row) -> str:
 @main.command()
 @paths_argument
 @click.option(
-    "--by", default="collection", show_default=True, help="collection, view, error, or a label."
+    "--by",
+    default="collection",
+    show_default=True,
+    help="collection, view, error, or a label.",
 )
 @since_option
 def stats(paths: tuple[str, ...], by: str, since: float) -> None:
@@ -326,18 +373,34 @@ def stats(paths: tuple[str, ...], by: str, since: float) -> None:
         found = requests(*paths, on_read=on_read)
         lines = stats_lines(by, (each for each in found if each.started.timestamp() >= since))
 
-    is_empty = len(lines) == 1
-    print_lines([_why_nothing(paths)] if is_empty else lines)
+    if len(lines) == 1:  # there is only the header
+        lines = [_why_nothing(paths)]
+    print_lines(lines)
 
 
 @main.command("prune")
 @click.argument("log_dir", required=False, type=click.Path(file_okay=False))
-@click.option("--older-than", type=duration, help="Files that were written last before 30d.")
-@click.option("--max-bytes", type=size, help="The oldest files, until at most 1GB is left.")
 @click.option(
-    "--pattern", default=FILENAME_PATTERN, show_default=True, help="What files are called."
+    "--older-than",
+    type=duration,
+    help="Files that were written last before 30d.",
 )
-@click.option("--dry-run", is_flag=True, help="Remove nothing; say what would be removed.")
+@click.option(
+    "--max-bytes",
+    type=size,
+    help="The oldest files, until at most 1GB is left.",
+)
+@click.option(
+    "--pattern",
+    default=FILENAME_PATTERN,
+    show_default=True,
+    help="What files are called.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Remove nothing; say what would be removed.",
+)
 def prune_files(log_dir: str | None, pattern: str, dry_run: bool, **limits: float | None) -> None:
     """Remove old files of the handler.
 

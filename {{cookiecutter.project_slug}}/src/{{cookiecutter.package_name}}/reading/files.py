@@ -21,7 +21,7 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 LONGEST_LINE = 1 << 28  # bytes; a longer line is read in parts, none of which is a record
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__.partition(".")[0])  # the package has one
 
 
 def find_files(*paths: StrPath) -> list[File]:

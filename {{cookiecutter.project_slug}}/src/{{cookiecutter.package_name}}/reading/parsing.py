@@ -19,7 +19,7 @@ KINDS = {"request_start", "event_start", "event_end", "event_failed"} | OUTCOMES
 HEX_DIGITS = frozenset("0123456789abcdef")
 LONGEST_ELAPSED = 1e9  # seconds, which is 31 years
 
-# Of the keys of a record and of its summary that are read; each may be missing.
+# Types of the keys that are read; each may be missing.
 TYPES = {
     "event_id": int,
     "event": str,
@@ -27,7 +27,10 @@ TYPES = {
     "process": str,
     "labels": dict,
     "summary": dict,
+}
+SUMMARY_TYPES = {
     "collection": str,
+    "labels": dict,
     "view": str,
     "failed_step": str,
     "rows": int,
@@ -124,7 +127,9 @@ def _is_possible(row: Row) -> bool:
         return False
 
     request_id = row["request_id"]
-    if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id) or row["kind"] not in KINDS:
+    if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id):
+        return False
+    if row["kind"] not in KINDS:
         return False
 
     elapsed = row.get("elapsed")
@@ -132,17 +137,21 @@ def _is_possible(row: Row) -> bool:
         return False
 
     error = row.get("error")
-    if error is not None and not all(map(_is_error, [error, *error["causes"]])):
-        return False
-    return _has_types(row) and _has_types(row.get("summary") or {})
+    if error is not None:
+        chain = [error, *error["causes"]]
+        if not all(map(_is_error, chain)):
+            return False
+
+    summary = row.get("summary") or {}
+    return _has_types(row, TYPES) and _has_types(summary, SUMMARY_TYPES)
 
 
 def _is_error(error: Row) -> bool:
     return isinstance(error["type"], str) and isinstance(error["message"], str)
 
 
-def _has_types(values: Row) -> bool:
-    for name, expected in TYPES.items():
+def _has_types(values: Row, types: dict[str, type]) -> bool:
+    for name, expected in types.items():
         value = values.get(name)
         if value is not None and not isinstance(value, expected):
             return False
@@ -211,11 +220,11 @@ def make_events(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         number = row.get("event_id")
         if number is not None:
-            elapsed = row.get("elapsed") or 0
-            event = {"started": time_of(row) - timedelta(seconds=elapsed), **row}
+            elapsed = timedelta(seconds=row.get("elapsed") or 0)
+            started = time_of(row) - elapsed
             if number in made:
-                event["started"] = made[number]["started"]
-            made[number] = event
+                started = made[number]["started"]
+            made[number] = {**row, "started": started}
     return list(made.values())
 
 

@@ -4,8 +4,8 @@ import sys
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from operator import add
+from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
@@ -31,6 +31,7 @@ SHOWN_ROWS = 10  # of a result
 EVENT_NAME = 22  # columns, at least
 BESIDE_BAR = 16  # columns of a time line for numbers and spaces
 SHORTEST_BAR = 8  # columns
+SHORTEST_TIME = 1e-6  # seconds that a time line stands for
 WIDEST_TIME_LINE = 120  # columns
 TIME_LINE_IN_PIPE = 80  # columns
 
@@ -43,52 +44,62 @@ def list_lines(requests: list[Request], explain: Callable[[Request], list[str]])
         explain: returns the reason of a failure, in lines; see `causes.explain`.
     """
     limit = columns()
-    rows = [_list_cells(request, limit) for request in requests]
-    names = _fitting_columns(rows, limit)
-    header, *lines = table(names, ([row[name] for name in names] for row in rows), NUMBERS)
-
+    cells = [_list_cells(request, limit) for request in requests]
+    header, *lines = _fitting_table(cells, limit)
     yield click.style(cut(header, limit), dim=True)
+
     for request, line in zip(requests, lines, strict=True):
         color = COLORS[request.outcome]
         yield click.style(cut(line, limit), fg=color)
+
         if request.outcome == "failed":
             for reason in explain(request):
-                yield from _styled(wrap(one_line(reason), limit, REASON_LINES, "  "), fg=color)
+                for part in wrap(one_line(reason), limit, REASON_LINES, "  "):
+                    yield click.style(part, fg=color)
 
-    if any(_is_upper_bound(request) for request in requests):
-        yield from _styled(wrap(AT_MOST, limit, REASON_LINES, ""), dim=True)
-
-
-def _styled(lines: Iterable[str], fg: str | None = None, dim: bool = False) -> Iterator[str]:
-    for line in lines:
-        yield click.style(line, fg=fg, dim=dim or None)
+    if any(map(_is_upper_bound, requests)):
+        for part in wrap(AT_MOST, limit, REASON_LINES, ""):
+            yield click.style(part, dim=True)
 
 
 def _list_cells(request: Request, limit: int) -> dict[str, str]:
+    """Return a cell for each of `LIST_COLUMNS`."""
     started = request.started.astimezone()
-    is_today = started.date() == datetime.now().date()
-    calls, tokens = request.calls, request.total_tokens
+    when = f"{started:%m-%d %H:%M}"
+    if started.date() == datetime.now().date():
+        when = f"{started:%H:%M:%S}"
+
     return {
-        "started": f"{started:%H:%M:%S}" if is_today else f"{started:%m-%d %H:%M}",
+        "started": when,
         "id": request.request_id[:8],
         "collection": cut(one_line(request.collection), max(limit // 6, 8)),
         "outcome": request.outcome,
         "seconds": _seconds(request),
-        "calls": "" if calls is None else str(calls),
-        "tokens": "" if tokens is None else str(tokens),
+        "calls": _number(request.calls),
+        "tokens": _number(request.total_tokens),
         "question": one_line(request.question or ""),
     }
 
 
-def _fitting_columns(rows: list[dict[str, str]], limit: int) -> list[str]:
-    """Return the columns of `list` beside which a question has room."""
-    names = LIST_COLUMNS.copy()
+def _number(value: int | None) -> str:
+    if value is None:
+        return ""
+    return str(value)
+
+
+def _fitting_table(cells: list[dict[str, str]], limit: int) -> list[str]:
+    """Return the lines of `list`, with those columns beside which a question has room."""
+    names = LIST_COLUMNS
     for dropped in NARROW_DROPS:
-        others = table(names[:-1], ([row[name] for name in names[:-1]] for row in rows))
-        if max(map(width, others)) + 1 + LEAST_QUESTION <= limit:
+        header = _table_of(names, cells)[0]
+        if header.index("question") + LEAST_QUESTION <= limit:
             break
-        names.remove(dropped)
-    return names
+        names = [name for name in names if name != dropped]
+    return _table_of(names, cells)
+
+
+def _table_of(names: list[str], cells: list[dict[str, str]]) -> list[str]:
+    return table(names, ([row[name] for name in names] for row in cells), NUMBERS)
 
 
 def _is_upper_bound(request: Request) -> bool:
@@ -145,57 +156,103 @@ def show_lines(request: Request, events: list[Row]) -> Iterator[str]:
 
 
 def _fields(values: dict[str, str | None]) -> Iterator[str]:
+    """Yield each value behind its label, in as many lines as it has; nothing if there is none."""
     for label, value in values.items():
-        if value:
-            text = visible(value).replace("\n", "\n" + " " * LABEL_WIDTH)
-            yield click.style(f"  {label}".ljust(LABEL_WIDTH), dim=True) + text
+        if not value:
+            continue
+
+        head = f"  {label}".ljust(LABEL_WIDTH)
+        margin = "\n" + " " * LABEL_WIDTH
+        yield click.style(head, dim=True) + visible(value).replace("\n", margin)
 
 
 def _rows(request: Request) -> list[str]:
     """Return the first rows of a result as a table if they have columns, or else their number."""
-    rows, count = request.rows, request.row_count
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+    rows = request.rows
+    count = request.row_count
+    if not _have_columns(rows):
         return [] if count is None else [str(count)]
 
-    shown = rows[:SHOWN_ROWS]
     names: dict[str, None] = {}  # in the order in which they come
-    for row in shown:
+    for row in rows[:SHOWN_ROWS]:
         names.update(dict.fromkeys(row))
 
-    cells = ([one_line(row.get(name)) for name in names] for row in shown)
-    lines = table([one_line(name) for name in names], cells)
-    lines = [cut(line, columns() - LABEL_WIDTH) for line in lines]
-    more = (count or len(rows)) - len(shown)
+    cells = []
+    for row in rows[:SHOWN_ROWS]:
+        cells.append([one_line(row.get(name)) for name in names])
+
+    limit = columns() - LABEL_WIDTH
+    lines = [cut(line, limit) for line in table(list(map(one_line, names)), cells)]
+    more = (count or len(rows)) - len(cells)
     if more > 0:
         lines.append(f"... and {more:,} more")
     return lines
 
 
+def _have_columns(rows: Any) -> bool:
+    if not isinstance(rows, list) or not rows:
+        return False
+    return all(isinstance(row, dict) for row in rows)
+
+
 def _time_line(request: Request, events: list[Row]) -> Iterator[str]:
     """Yield a line for each event, with a bar from its start to its end, and below it its error."""
     names = [one_line(name_of(event)) for event in events]
-    name_width = max(EVENT_NAME, *map(width, names))
-    begins = [(event["started"] - request.started).total_seconds() for event in events]
-    durations = [event.get("elapsed") or 0 for event in events]
+    name_width = max(EVENT_NAME, max(map(width, names)))
 
     limit = columns()
-    total = min(TIME_LINE_IN_PIPE if limit == sys.maxsize else limit, WIDEST_TIME_LINE)
-    size = max(total - name_width - BESIDE_BAR, SHORTEST_BAR)
-    scale = size / max(request.elapsed or 1e-6, *map(add, begins, durations))
+    total = TIME_LINE_IN_PIPE
+    if limit < sys.maxsize:
+        total = min(limit, WIDEST_TIME_LINE)
+    bar_width = max(total - name_width - BESIDE_BAR, SHORTEST_BAR)
 
-    for event, name, begin in zip(events, names, begins, strict=True):
-        first = min(max(int(begin * scale), 0), size - 1)
-        length, took, color = size - first, "no end", "yellow"
-        elapsed = event.get("elapsed")
-        if elapsed is not None:
-            length = min(max(round(elapsed * scale), 1), length)
-            took = f"{elapsed:.3f} s" if elapsed >= 1 else f"{elapsed * 1000:.1f} ms"
-            color = "red" if event.get("error") else "cyan"
+    end = max(_end(request, event) for event in events)
+    seconds = max(end, request.elapsed or 0, SHORTEST_TIME)
 
-        bar = click.style(pad(" " * first + _mark() * length, size), fg=color)
-        yield f"{event['event_id']:3} {pad(name, name_width)} {bar} {took:>10}"
+    for event, name in zip(events, names, strict=True):
+        number = str(event["event_id"]).rjust(3)
+        bar = _bar(request, event, bar_width, seconds)
+        took = _duration(event.get("elapsed"))
+        yield f"{number} {pad(name, name_width)} {bar} {took:>10}"
+
         for error in show_errors(event.get("error")):
-            yield from _styled(wrap(one_line(error), limit, REASON_LINES, " " * 6), fg="red")
+            for part in wrap(one_line(error), limit, REASON_LINES, " " * 6):
+                yield click.style(part, fg="red")
+
+
+def _begin(request: Request, event: Row) -> float:
+    """Return how many seconds after the start of its request an event started."""
+    begin: timedelta = event["started"] - request.started
+    return max(begin.total_seconds(), 0)
+
+
+def _end(request: Request, event: Row) -> float:
+    return _begin(request, event) + (event.get("elapsed") or 0)
+
+
+def _bar(request: Request, event: Row, bar_width: int, seconds: float) -> str:
+    """Return the bar of an event where `bar_width` columns stand for so many seconds."""
+    scale = bar_width / seconds
+    first = min(int(_begin(request, event) * scale), bar_width - 1)
+    length = bar_width - first
+
+    elapsed = event.get("elapsed")
+    if elapsed is None:
+        color = "yellow"
+    else:
+        color = "red" if event.get("error") else "cyan"
+        length = min(max(round(elapsed * scale), 1), length)
+
+    bar = " " * first + _mark() * length
+    return click.style(pad(bar, bar_width), fg=color)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "no end"
+    if seconds < 1:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds:.3f} s"
 
 
 def _mark() -> str:
@@ -227,8 +284,11 @@ def stats_lines(by: str, requests: Iterable[Request]) -> list[str]:
             durations[group].append(request.elapsed)
 
     groups = sorted(counts)
-    rows = [_stats_cells(counts[group], sorted(durations[group])) for group in groups]
-    header, *lines = table(STATS_COLUMNS, rows, NUMBERS)
+    cells = []
+    for group in groups:
+        cells.append(_stats_cells(counts[group], sorted(durations[group])))
+    header, *lines = table(STATS_COLUMNS, cells, NUMBERS)
+
     limit = max(columns() - len(header) - 1, LEAST_GROUP)
     names = [cut(group, limit) for group in groups]
     return table([one_line(by), header], zip(names, lines, strict=True))
@@ -246,12 +306,22 @@ def _stats_cells(count: Counter[str], durations: list[float]) -> list[str]:
 
 def _group(request: Request, by: str) -> str:
     """Return the name of the group that a request belongs to, in one line."""
-    name = request.labels.get(by)
+    name: Any
     if by == "collection":
         name = request.collection
     elif by == "view":
         name = request.view
     elif by == "error":
-        error = request.error
-        name = f"({UNKNOWN})" if error is None else explaining_error(error)["type"]
-    return "(none)" if name in (None, "") else one_line(name)
+        name = _name_of_error(request)
+    else:
+        name = request.labels.get(by)
+
+    if name is None or name == "":
+        return "(none)"
+    return one_line(name)
+
+
+def _name_of_error(request: Request) -> Any:
+    if request.error is None:
+        return f"({UNKNOWN})"
+    return explaining_error(request.error)["type"]

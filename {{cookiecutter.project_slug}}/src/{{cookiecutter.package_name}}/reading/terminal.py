@@ -42,7 +42,9 @@ def width(text: str) -> int:
 def _width_of_character(character: str) -> int:
     if category(character) in ("Mn", "Me"):  # it is put upon the one before it
         return 0
-    return 2 if east_asian_width(character) in ("W", "F") else 1
+    if east_asian_width(character) in ("W", "F"):
+        return 2
+    return 1
 
 
 def cut(text: str, limit: int) -> str:
@@ -58,19 +60,26 @@ def wrap(text: str, limit: int, most: int, indent: str) -> list[str]:
     lines: list[str] = []
     while len(lines) < most - 1 and width(text) > room:
         end = _fitting(text, room)
-        end = text.rfind(" ", end // 2, end) + 1 or end  # at a space, if there is one
-        lines.append(indent + text[:end].rstrip())
+        space = text.rfind(" ", end // 2, end)
+        if space > 0:
+            end = space + 1
+
+        line = indent + text[:end]
+        lines.append(line.rstrip())
         text = text[end:]
-    return [*lines, indent + cut(text, room)]
+
+    lines.append(indent + cut(text, room))
+    return lines
 
 
 def _fitting(text: str, limit: int) -> int:
-    """Return how many characters of a text fit into so many columns, at least one."""
-    for index, character in enumerate(text):
-        limit -= _width_of_character(character)
-        if limit < 0:
-            return max(index, 1)
-    return len(text)
+    """Return how many characters of a text that is too long fit into `limit` columns, or 1."""
+    end = 0
+    used = _width_of_character(text[0])
+    while used <= limit:
+        end += 1
+        used += _width_of_character(text[end])
+    return max(end, 1)
 
 
 def pad(text: str, size: int) -> str:
@@ -82,13 +91,21 @@ def table(
     header: list[str], rows: Iterable[Iterable[str]], numbers: Container[str] = ()
 ) -> list[str]:
     """Return a line for the header and each row; the columns in `numbers` align to the right."""
-    lines = [header, *rows]
-    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    lines = [header]
+    for row in rows:
+        lines.append(list(row))
+
+    widths = []
+    for column in zip(*lines, strict=True):
+        widths.append(max(map(width, column)))
 
     shown = []
     for line in lines:
         cells = []
         for name, cell, size in zip(header, line, widths, strict=True):
-            cells.append(cell.rjust(size) if name in numbers else pad(cell, size))
+            if name in numbers:
+                cells.append(cell.rjust(size))
+            else:
+                cells.append(pad(cell, size))
         shown.append(" ".join(cells).rstrip())
     return shown
