@@ -121,6 +121,20 @@ async def test_names_of_labels_are_masked_and_bounded_too(
     assert records[0].cut == {"labels.(key)": 5_000}
 
 
+async def test_labels_that_cannot_be_read_cost_no_answer(
+    make: MakeCollection, records: list[Record]
+) -> None:
+    class OddName(str):
+        def __str__(self) -> str:
+            raise RuntimeError("no name")
+
+    with recording(**{OddName("user"): "ann"}):
+        result = await make().ask("Who?")
+
+    assert result.results
+    assert records[0].labels == {}
+
+
 async def test_tasks_and_threads_that_start_in_a_block_take_part(
     make: MakeCollection, records: list[Record]
 ) -> None:

@@ -5,6 +5,7 @@ Keep this file as long as you keep `recorder.py`, whatever your sink is.
 
 import gc
 import inspect
+import threading
 
 import pytest
 from canaries import CacheEvent
@@ -136,6 +137,24 @@ async def test_the_garbage_collector_does_not_enter_a_sink_that_is_at_work():
 
     assert kinds[requests:] == [*REQUEST, *["request_failed"] * requests]
     assert handler.lost_records == 0
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_two_recorders_may_share_a_sink_that_holds_a_lock():
+    kinds = []
+    lock = threading.Lock()
+
+    def sink(record):
+        assert lock.acquire(timeout=1), "the thread waits for its own lock"
+        if record.kind == "request_end":
+            gc.collect()
+        lock.release()
+        kinds.append(record.kind)
+
+    await leave_to_the_collector(Recorder(sink))
+    await ask(Recorder(sink))
+
+    assert kinds == ["request_start", *REQUEST, "request_failed"]
 
 
 @pytest.mark.usefixtures("no_collector")
