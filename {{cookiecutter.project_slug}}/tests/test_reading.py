@@ -458,11 +458,12 @@ def test_newest_allows_for_a_disk_whose_clock_is_behind(skew: float, log_dir: Pa
 
 
 def test_one_disk_of_several_may_have_a_clock_that_is_behind(log_dir: Path) -> None:
-    newer, older = ids_of(2)
-    write(log_dir / "newer", start(3, "newer", newer), end(3, newer), age=-5)
-    write(log_dir / "older", start(0, "older", older), end(0, older), age=0)
+    for name, seconds, skew in (("newest", 3, 8), ("older", 0, 0), ("oldest", -3, 0)):
+        request_id = name.encode().hex().zfill(32)
+        rows = start(seconds, name, request_id), row("request_end", seconds, request_id)
+        write(log_dir / name, *rows, age=seconds - skew)
 
-    assert [request.question for request in newest(log_dir, most=1)] == ["newer"]
+    assert [request.question for request in newest(log_dir, most=1)] == ["newest"]
 
 
 def test_an_id_is_looked_for_in_files_that_are_named_by_it_first(
