@@ -401,6 +401,7 @@ async def test_standard_output_that_is_closed_or_full_takes_one_line(log_dir: Pa
         assert done.returncode == 1
 
 
+@pytest.mark.slow
 @posix_only
 async def test_who_reads_only_the_first_line_is_told_of_no_error(log_dir: Path) -> None:
     for _ in range(100):  # more than a pipe takes
@@ -448,6 +449,7 @@ def make_nasty_directory(log_dir: Path) -> None:
     os.mkfifo(nasty / "pipe")
 
 
+@pytest.mark.slow
 @posix_only
 async def test_whatever_is_in_the_directory_each_command_shows_what_it_can(log_dir: Path) -> None:
     await ask(Handler(log_dir, "all", "jsonl"), question="Good?")
@@ -492,6 +494,7 @@ class StandardError(io.StringIO):
         """Take an option of real files."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("is_terminal", "patience", "is_shown"),
     [(True, -1.0, True), (True, 60.0, False), (False, -1.0, False)],

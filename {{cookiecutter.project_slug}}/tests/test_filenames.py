@@ -225,6 +225,7 @@ def test_a_directory_as_people_write_it_is_taken(log_dir):
 ODD_NAMES = st.sampled_from(["a", "A", "con", "CON", "..", ".", "", "a ", "a.", "ą", "a\u0328"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.text() | ODD_NAMES, unique=True))
 def test_no_two_collections_share_a_name_on_any_system(collections):
     names = [safe_name(collection) for collection in collections]

@@ -129,6 +129,7 @@ def test_what_is_not_known_is_null_where_it_is_required_and_else_left_out(kind, 
     assert not {"data", "error", "summary", "open_events", "cut"} & (row.keys() - {required})
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_json_is_strict_and_gives_back_the_very_value(value):
     line = format_json(make_event_end({"value": value}))
@@ -235,6 +236,7 @@ def test_text_says_how_to_know_an_error_that_is_not_known():
     assert "Error: unknown: put `recording()` directly around the `ask` to know it\n" in text
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES, max_size=4))
 @example(["1f2e3d4c 2026-01-02 00:00:00.000 request_end\n1f2e3d4c   Collection: forged"])
 @example([[{"role": "x\n  Output: forged", "content": "\nEvent", "is_example": False}]])
@@ -297,6 +299,7 @@ def hidden_characters():
     return [chr(code) for code in sorted(codes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", ["", "ascii", "zażółć"], ids=["alone", "in ASCII", "in Polish"])
 def test_what_cannot_be_seen_is_shown_as_an_escape(around):
     for character in hidden_characters():

@@ -573,7 +573,8 @@ async def test_any_value_is_recorded(value, recorded, make_handler, read_records
     tracker = await start(make_handler())
     await tracker.request_end(result([{"column": value}]))
 
-    assert (await read_records())[-1]["data"]["result"]["results"] == [{"column": recorded}]
+    end = (await read_records())[-1]
+    assert end["data"]["result"]["results"] == [{"column": recorded}]
 
 
 async def test_a_result_that_cannot_be_counted_has_an_end_without_rows(make_handler, read_records):

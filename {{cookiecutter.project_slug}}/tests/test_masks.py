@@ -68,6 +68,7 @@ async def record_everywhere(handler, text, has_failed):
 # Masks
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     text=TEXTS,

@@ -81,6 +81,7 @@ def append_long_records(handler, letter):
     asyncio.run(ask_a_hundred_times(handler, letter * 9000))
 
 
+@pytest.mark.slow
 @posix_only
 def test_processes_may_append_to_one_file(log_dir):
     handler = file_recorder(log_dir, "shared.jsonl", raise_errors=True)
@@ -132,6 +133,7 @@ sys.exit(3)
 # Many requests
 
 
+@pytest.mark.slow
 @posix_only
 async def test_hundreds_of_requests_at_once_need_no_descriptors(log_dir):
     import resource
