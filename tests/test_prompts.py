@@ -42,7 +42,7 @@ def test_enter_at_every_question_gives_a_project_and_says_what_to_do_next(tmp_pa
 
     assert code == 0
     questions, _, end = screen.partition("\nYour project is in ")
-    asked = re.split(r"\[\d+/\d+\] ", questions)[1:]
+    asked = re.split(r"(?m)^  \[\d+/\d+\] ", questions)[1:]
     assert len(asked) == len(QUESTIONS)
     assert all("such as" in question or "for example" in question or "Choose from" in question for question in asked)
     assert max(len(line) for line in questions.splitlines()) <= 80
