@@ -16,8 +16,8 @@ if sys.platform == "win32":
 import pexpect
 
 
-def answer(tmp_path: Path, *answers: str, **variables: str) -> tuple[str, int]:
-    """Type `answers`, then Enter for the other questions; return what is on the screen, and the exit code."""
+def answer(tmp_path: Path, answers: dict[str, str] | None = None, **variables: str) -> tuple[str, int]:
+    """Type `answers`, and Enter at the other questions; return what is on the screen, and the exit code."""
     terminal: Any = pexpect.spawn(
         sys.executable,
         ["-m", "cookiecutter", "--output-dir", str(tmp_path), str(TEMPLATE)],
@@ -27,11 +27,10 @@ def answer(tmp_path: Path, *answers: str, **variables: str) -> tuple[str, int]:
         timeout=30,
     )
     screen = ""
-    typed = [*answers, *[""] * (len(QUESTIONS) - len(answers))]
-    for number, text in enumerate(typed, 1):
+    for number, question in enumerate(QUESTIONS, 1):
         terminal.expect(rf"\[{number}/{len(QUESTIONS)}\][^\0]*\): ")
         screen += terminal.before + terminal.after
-        terminal.sendline(text)
+        terminal.sendline((answers or {}).get(question, ""))
     terminal.expect(pexpect.EOF)
     screen += terminal.before
     terminal.close()
@@ -43,21 +42,20 @@ def test_enter_at_every_question_gives_a_project_and_says_what_to_do_next(tmp_pa
 
     assert code == 0
     questions, _, end = screen.partition("\nYour project is in ")
-    asked = re.split(r"\[\d+/10\] ", questions)[1:]
+    asked = re.split(r"(?m)^  \[\d+/\d+\] ", questions)[1:]
     assert len(asked) == len(QUESTIONS)
     assert all("such as" in question or "for example" in question or "Choose from" in question for question in asked)
     assert max(len(line) for line in questions.splitlines()) <= 80
 
-    project, *lines = end.splitlines()
+    _, *lines = end.splitlines()
     assert (tmp_path / "db-ally-file-handler" / "README.md").exists()
-    assert project.replace("\n", "").startswith(str(tmp_path)[:60])
     assert max(len(line) for line in lines) <= 80
     for command in ("examples/ask.py", "-m db_ally_file_handler", "check.py"):
         assert re.search(f"^    uv run .*{command}", end, re.MULTILINE)
 
 
 def test_defaults_follow_the_answers_before(tmp_path: Path) -> None:
-    screen, code = answer(tmp_path, "Logs of «Zażółć»", "", "", "", "", "2")
+    screen, code = answer(tmp_path, {"project_name": "Logs of «Zażółć»", "log_format": "2"})
 
     pattern = "{started_at:%Y%m%dT%H%M%S.%fZ}-{request_id:.8}.log"
     assert code == 0
@@ -71,36 +69,47 @@ def test_defaults_follow_the_answers_before(tmp_path: Path) -> None:
 
 def test_typed_text_comes_out_as_it_went_in(tmp_path: Path) -> None:
     text = "it's {0} %s # [bold]<b>&amp;[/] zażółć 🤖"
-    typed = [text, "audit-log", "audit_log", "AuditHandler", "logs", "1", "{collection}.log", text, "4", "2"]
+    typed = {
+        "project_name": text,
+        "project_slug": "audit-log",
+        "full_name": text,
+        "open_source_license": "4",
+        "ci": "2",
+    }
 
-    screen, code = answer(tmp_path, *typed)
+    screen, code = answer(tmp_path, typed)
 
     assert code == 0, screen
     project = tomllib.loads((tmp_path / "audit-log" / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["description"] == text
-    assert project["authors"] == [{"name": text}]
+    assert project["authors"][0]["name"] == text
     assert project["license"] == "LicenseRef-Proprietary"
     assert (tmp_path / "audit-log" / ".gitlab-ci.yml").exists()
 
 
 def test_typed_answers_that_cannot_work_are_refused(tmp_path: Path) -> None:
-    wrong = {"project_slug": "../x", "package_name": "class", "handler_class": "EventHandler", "log_directory": "src"}
+    wrong = {
+        "project_slug": "../x",
+        "package_name": "class",
+        "handler_class": "EventHandler",
+        "log_directory": "src",
+        "filename_pattern": "{{ 1 + 1 }}",
+    }
 
-    screen, code = answer(tmp_path / "out", "", *wrong.values(), "1", "{{ 1 + 1 }}")
+    screen, code = answer(tmp_path / "out", wrong)
 
     assert code == 1
-    refused = re.findall(r"^  (\w+) '(.*?)' must ", screen, re.MULTILINE)
-    assert refused == [*wrong.items(), ("filename_pattern", "{{ 1 + 1 }}")]
+    assert re.findall(r"^  (\w+) '(.*?)' must ", screen, re.MULTILINE) == list(wrong.items())
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_name_that_the_locale_cannot_spell_is_refused(tmp_path: Path) -> None:
     ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    typed = ["", "", "", "", "", "", "", "José"]
+    typed = {"full_name": "José"}
 
-    refused, code = answer(tmp_path / "out", *typed, **ascii_alone)
-    _, code_with_utf8 = answer(tmp_path / "out", *typed, **{**ascii_alone, "PYTHONUTF8": "1"})
+    refused, code = answer(tmp_path / "out", typed, **ascii_alone)
+    _, code_with_utf8 = answer(tmp_path / "out", typed, **{**ascii_alone, "PYTHONUTF8": "1"})
 
     assert (code, code_with_utf8) == (1, 0)
     assert "  full_name 'Jos\\udcc3\\udca9' must be one line of printable characters" in refused
