@@ -130,7 +130,14 @@ def main(ctx: click.Context) -> None:
 
 def print_lines(lines: Iterable[str]) -> None:
     """Write lines to standard output; nothing if there are none."""
-    click.echo("".join(f"{line}\n" for line in lines), nl=False)
+    text = "".join(f"{line}\n" for line in lines)
+    try:
+        click.echo(text, nl=False)
+    except OSError:
+        # Python would try again at its end, and complain.
+        with suppress(OSError):  # not every output has a descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 @contextmanager
