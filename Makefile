@@ -44,8 +44,8 @@ mutants: .venv/ready ## change the generated source in a thousand ways, and coun
 	@cp tests/mutmut.cfg scratch/mutants/db-ally-file-handler/setup.cfg
 	@# mutmut calls each function through one of its own. These look at their callers, and would see that one instead.
 	@cd scratch/mutants/db-ally-file-handler/src/db_ally_file_handler && sed -i -e '/def __del__/,/^$$/s/$$/  # pragma: no mutate/' \
-		-e '/^def id_of_ask_frame/,/^def has_left_ask/s/$$/  # pragma: no mutate/' \
-		-e '/^def error_that_drops/,/^def warn/s/$$/  # pragma: no mutate/' recorder.py failures.py
+		-e '/^def id_of_ask_frame/,/^def error_of_ask/s/$$/  # pragma: no mutate/' \
+		-e '/^def error_ending_event/,/^def warn/s/$$/  # pragma: no mutate/' recorder.py failures.py
 	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut run
 	cd scratch/mutants/db-ally-file-handler && ../../../$(BIN)/uv run --quiet --isolated --with 'mutmut>=3.8.1' mutmut results
 

@@ -12,9 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from files import HEADLINE, ask, posix_only, read, run_python
+from files import HEADLINE, ask, file_recorder, posix_only, read, run_python
 
-from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }} import Record, Recorder
 
 
@@ -202,7 +201,7 @@ print(handler.lost_records)
 async def test_a_file_in_the_way_is_named_and_costs_only_the_records_for_it(
     log_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = Handler(log_dir, "{collection}.log", "text")
+    handler = file_recorder(log_dir, "{collection}.log", "text")
     in_the_way = log_dir / "staff.log"
     in_the_way.mkdir(parents=True)
 
