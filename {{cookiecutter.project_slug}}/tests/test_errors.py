@@ -22,7 +22,7 @@ from dbally.iql_generator.iql_generator import IQLGeneratorState
 from dbally.views.exceptions import ViewExecutionError
 from files import posix_only
 
-from {{ cookiecutter.package_name }} import Record, Recorder, recording
+from {{ cookiecutter.package_name }} import METADATA, Record, Recorder, declare, recording
 from {{ cookiecutter.package_name }} import blocks as blocks_module
 
 MakeCollection = Callable[..., Collection]
@@ -254,6 +254,35 @@ async def test_an_exception_that_is_raised_twice_is_recorded_once_for_each_reque
     assert [record.kind for record in failures] == ["event_failed", "request_failed"] * 2
     for record in failures:
         assert record.error == recorded
+
+
+async def test_what_an_event_got_before_it_failed_is_recorded_with_its_error(
+    records: list[Record],
+) -> None:
+    class NamedCall(LLMEvent):
+        pass
+
+    declare(NamedCall, model=METADATA)
+    tracker = await start_request(records)
+    event: Any = NamedCall("prompt", "Prompt")
+    with pytest.raises(KeyError):
+        async with tracker.track_event(event):
+            event.model = "gpt-4o-mini"
+            raise KeyError
+
+    assert records[-1].kind == "event_failed"
+    assert records[-1].data == {"model": "gpt-4o-mini"}
+    assert records[-1].as_dict()["data"] == {"model": "gpt-4o-mini"}
+
+
+async def test_an_event_that_fails_as_it_started_repeats_nothing(records: list[Record]) -> None:
+    tracker = await start_request(records)
+    with pytest.raises(KeyError):
+        async with tracker.track_event(LLMEvent("prompt", "Prompt")):
+            raise KeyError
+
+    assert records[-1].data is None
+    assert "data" not in records[-1].as_dict()
 
 
 async def test_notes_are_part_of_the_message(records: list[Record]) -> None:

@@ -93,6 +93,7 @@ class EventContext:
     """The state of one event. If an exception drops it, the event has failed with that exception.
 
     Attributes:
+        event: the event itself, which db-ally changes until it ends.
         event_id: number of the event within its request, from 1.
         name: class name of the event.
         step: what an LLM call is for, if that is known.
@@ -102,6 +103,7 @@ class EventContext:
     """
 
     request: RequestContext
+    event: Event = field(repr=False)
     event_id: int
     name: str
     step: str | None
@@ -215,6 +217,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         request.event_count += 1
         context = EventContext(
             request=request,
+            event=event,
             event_id=request.event_count,
             name=type(event).__name__,
             step=step_of(event),
@@ -345,6 +348,8 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         error = data = None
         if isinstance(payload, BaseException):
             error = serializer.error(payload)
+            if context is not None:  # what it got before it failed, for example the model's name
+                data = serializer.fields(context.event, start_values) or None
         elif payload is not None:
             data = serializer.fields(payload, start_values)
         cut.update(serializer.cut)

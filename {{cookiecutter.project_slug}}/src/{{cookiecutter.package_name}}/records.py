@@ -49,7 +49,8 @@ class Record(NamedTuple):
             monotonic clock.
         error: `type`, `message` and `causes` of the failure. `None` if it is not known. Then it may
             have failed some time before this record, so that `elapsed` is an upper bound.
-        data: db-ally's own fields, as plain data; an end leaves out what its start holds.
+        data: db-ally's own fields, as plain data; an end leaves out what its start holds. With a
+            failed event, what it got before it failed.
         summary: the whole request in short, in its last record.
         open_events: with `request_failed`, the events that neither ended nor failed: number, and
             step or class.
