@@ -98,7 +98,7 @@ class recording:  # in lower case like `suppress`, because it is used like it
         _blocks.set(tuple(blocks))
 
     def _record_error(self, error: BaseException) -> None:
-        """Record the error of each open request that `error` has ended, or something behind it."""
+        """Record for each open request what ended it: `error`, or an exception that led to it."""
         if not self._had_request and has_left_any_ask(error):
             warn_once(NO_REQUEST)
 

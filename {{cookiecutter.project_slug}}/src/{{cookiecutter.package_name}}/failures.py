@@ -10,8 +10,9 @@ CPython 3.11 and later, where an object dies as soon as its last reference goes 
    Nothing else refers to this frame, so it dies, and with it the context.
 2. At that moment `__aexit__` is handling the exception. So while the `__del__` of the context runs,
    `sys.exception()` is this exception, and `__aexit__` is the frame that `__del__` has interrupted.
-3. The traceback of an exception has the frame of each call that the exception has left. So an
-   exception that has left an `ask` has the frame of exactly this `ask`.
+3. The traceback of an exception has the frame of each call that the exception has left, and of the
+   call that caught it. So an exception that has the frame of an `ask` has left exactly this `ask`,
+   or was handled in it.
 4. The context of a request is in frames that stay in the traceback. So it dies only together with
    the exception, and then nothing says what the exception was. Only a block around the `ask` can
    see the error of a request; see `blocks.py`.
@@ -22,8 +23,10 @@ import gc
 import logging
 import sys
 from asyncio import CancelledError
+from collections.abc import Iterator
 from functools import cache
 from traceback import walk_tb
+from types import FrameType
 
 from dbally.collection.collection import Collection
 from dbally.views.exceptions import ViewExecutionError
@@ -34,11 +37,7 @@ LEAVING_CODE = contextlib._AsyncGeneratorContextManager.__aexit__.__code__
 
 
 def error_chain(error: BaseException) -> list[BaseException]:
-    """Return an exception and everything that led to it, outermost first, each once.
-
-    Callers take the first match. Two exceptions can have the same `ask` in their tracebacks: one
-    that this `ask` has handled, and one that has left it. The one that has left it comes first.
-    """
+    """Return an exception and everything that led to it, outermost first, each once."""
     chain: list[BaseException] = []
     seen_ids: set[int] = set()
 
@@ -102,29 +101,27 @@ def error_of_ask(ask_frame_id: int, error: BaseException) -> BaseException | Non
     It is the exception that left the `ask`: either `error` itself, or one that led to it. But if
     that is a `CancelledError`, `error` is returned: it says why, as a `TimeoutError` does.
 
+    The first match is right: what an `ask` has handled itself stands behind what has left it.
+
     Returns:
         The exception, or `None` if neither `error` nor what led to it has left the `ask`.
     """
-    for candidate in error_chain(error):
-        for frame, _ in walk_tb(candidate.__traceback__):
-            if id(frame) != ask_frame_id:
-                continue
-
-            if isinstance(candidate, CancelledError):
-                return error
-            return candidate
-
+    for candidate, frame in _frames_of_chain(error):
+        if id(frame) == ask_frame_id:
+            return error if isinstance(candidate, CancelledError) else candidate
     return None
 
 
 def has_left_any_ask(error: BaseException) -> bool:
     """Return whether an exception, or one that led to it, has left a `Collection.ask`."""
+    return any(frame.f_code is ASK_CODE for _, frame in _frames_of_chain(error))
+
+
+def _frames_of_chain(error: BaseException) -> Iterator[tuple[BaseException, FrameType]]:
+    """Yield each exception of a chain with each frame of its traceback."""
     for candidate in error_chain(error):
         for frame, _ in walk_tb(candidate.__traceback__):
-            if frame.f_code is ASK_CODE:
-                return True
-
-    return False
+            yield candidate, frame
 
 
 def error_ending_event(context: object) -> BaseException | None:
@@ -134,8 +131,9 @@ def error_ending_event(context: object) -> BaseException | None:
     `__del__` has interrupted. A context can also die for other reasons, while the application
     handles an exception that has nothing to do with the event.
     """
-    # The garbage collector can run at any moment, also in the middle of `__aexit__`. It marks what
-    # it has found as finalized before it calls `__del__`; otherwise the mark comes afterwards.
+    # The garbage collector can run at any moment, also in the middle of `__aexit__`. It marks an
+    # object as finalized before it calls `__del__`. If the last reference goes away instead, the
+    # mark is set only after `__del__`.
     if gc.is_finalized(context):
         return None
 

@@ -45,8 +45,22 @@ CAPTIONS = {
 }
 # Keys of a record that `show` treats one by one.
 SHOWN_KEYS = {
-    *("time", "request_id", "kind", "version", "dbally", "process", "labels"),
-    *("event_id", "event", "step", "elapsed", "error", "data", "summary", "open_events", "cut"),
+    "time",
+    "request_id",
+    "kind",
+    "version",
+    "dbally",
+    "process",
+    "labels",
+    "event_id",
+    "event",
+    "step",
+    "elapsed",
+    "error",
+    "data",
+    "summary",
+    "open_events",
+    "cut",
 }
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 SUMMARY_UNITS = {

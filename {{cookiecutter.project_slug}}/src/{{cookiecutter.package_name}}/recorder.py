@@ -22,7 +22,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from time import monotonic, perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbally.audit.event_handlers.base import EventHandler
 from dbally.audit.events import Event, LLMEvent, RequestEnd, RequestStart
@@ -99,7 +99,7 @@ class EventContext:
         step: what an LLM call is for, if that is known.
         is_call: it is an LLM call.
         start_time: seconds of `time.perf_counter`.
-        start_values: the values of its fields as they were recorded at its start, by name.
+        start_values: the values that its fields had when its start was recorded, by name.
     """
 
     request: RequestContext
@@ -117,9 +117,20 @@ class EventContext:
             self.request.recorder.finish_event("event_failed", self, error)
 
 
-Emission = tuple[
-    Kind, RequestContext, EventContext | None, object
-]  # arguments of `Recorder._record_or_defer`
+class Occurrence(NamedTuple):
+    """Something that has happened to a request, and of which a record is to be made.
+
+    Attributes:
+        kind: what has happened.
+        request: the state of the request.
+        context: the state of the event; `None` if it has happened to the request itself.
+        payload: what db-ally handed over, or the error; `None` without either.
+    """
+
+    kind: Kind
+    request: RequestContext
+    context: EventContext | None
+    payload: object
 
 
 class ThisThread(threading.local):
@@ -130,7 +141,7 @@ class ThisThread(threading.local):
             is being made.
     """
 
-    deferred: list[Emission] | None = None
+    deferred: list[Occurrence] | None = None
 
 
 this_thread = ThisThread()
@@ -206,7 +217,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         )
         for block in blocks:
             block.add(request)
-        self._record_or_defer("request_start", request, None, user_request)
+        self._record_or_defer(Occurrence("request_start", request, None, user_request))
 
         request.is_open = True  # only now: if that has raised, the request has not started
         return request
@@ -223,7 +234,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             step=step_of(event),
             is_call=isinstance(event, LLMEvent),
         )
-        self._record_or_defer("event_start", request, context, event)
+        self._record_or_defer(Occurrence("event_start", request, context, event))
 
         if context.is_call:
             request.usage["calls"] += 1
@@ -265,7 +276,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             if context.step == "view selection":
                 request.chosen_view = read_field(payload, "response")
 
-        self._record_or_defer(kind, request, context, payload)
+        self._record_or_defer(Occurrence(kind, request, context, payload))
 
     def finish_request(self, kind: Kind, request: RequestContext, payload: object) -> None:
         """Record how a request ended, unless that is recorded already.
@@ -278,54 +289,51 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         """
         if request.is_open:
             request.is_open = False
-            self._record_or_defer(kind, request, None, payload)
+            self._record_or_defer(Occurrence(kind, request, None, payload))
 
-    def _record_or_defer(
-        self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
-    ) -> None:
+    def _record_or_defer(self, occurrence: Occurrence) -> None:
         """Record something now or, if this thread is making a record already, right after that.
 
         The garbage collector can drop a failed request at any moment, and so call this method: also
         while a sink is at work in this thread and holds a lock. If we called it a second time then,
         it would wait for its own lock for ever.
         """
-        if not request.is_recorded:
+        if not occurrence.request.is_recorded:
             return
 
         if this_thread.deferred is not None:
-            this_thread.deferred.append((kind, request, context, payload))
+            this_thread.deferred.append(occurrence)
             return
 
-        deferred: list[Emission] = []
+        deferred: list[Occurrence] = []
         this_thread.deferred = deferred
         try:
-            self._record_now(kind, request, context, payload)
+            self._record_now(occurrence)
         finally:
             this_thread.deferred = None
-            for kind, request, context, payload in deferred:
-                request.recorder._record_or_defer(kind, request, context, payload)
+            for each in deferred:
+                each.request.recorder._record_or_defer(each)
 
-    def _record_now(
-        self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
-    ) -> None:
+    def _record_now(self, occurrence: Occurrence) -> None:
         """Make a record and hand it to the sink. A failure of either is counted, or raised."""
+        kind, _, context, payload = occurrence
         try:
-            self.sink(self._make_record(kind, request, context, payload))
+            self.sink(self._make_record(occurrence))
         except Exception as failure:  # whatever it is, the user's request comes first
             if self.raise_errors and not kind.endswith("_failed"):
                 raise
 
             self._losses.add(failure)
-            failure.__traceback__ = None  # a sink that keeps it would keep the contexts alive
+            # A sink may keep an exception to raise it again. Its traceback would keep the contexts.
+            failure.__traceback__ = None
             return
 
         # Only now: if the start is lost, the end must say everything.
         if context is not None and kind == "event_start":
             context.start_values = field_values(payload)
 
-    def _make_record(
-        self, kind: Kind, request: RequestContext, context: EventContext | None, payload: object
-    ) -> Record:
+    def _make_record(self, occurrence: Occurrence) -> Record:
+        kind, request, context, payload = occurrence
         serializer = self._serializer()
         cut: dict[str, int] = {}
 
@@ -339,7 +347,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             cut.update(request.labels_cut)
             if kind != "request_start":
                 cut.update(request.question_cut)
-                summary = self._summary(request, payload, serializer)
+                summary = self._summary(kind, request, payload, serializer)
 
         elapsed = None
         if not kind.endswith("_start"):
@@ -348,7 +356,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         error = data = None
         if isinstance(payload, BaseException):
             error = serializer.error(payload)
-            if context is not None:  # what it got before it failed, for example the model's name
+            if context is not None:  # what the event got before it failed, such as tokens
                 data = serializer.fields(context.event, start_values) or None
         elif payload is not None:
             data = serializer.fields(payload, start_values)
@@ -374,7 +382,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         )
 
     def _summary(
-        self, request: RequestContext, payload: object, serializer: Serializer
+        self, kind: Kind, request: RequestContext, payload: object, serializer: Serializer
     ) -> JsonObject:
         """Return the whole request in short, for its last record."""
         summary: JsonObject = {
@@ -383,17 +391,15 @@ class Recorder(EventHandler[RequestContext, EventContext]):
             "labels": request.labels,
         }
 
-        # A ViewExecutionError has `view_name`, like a result.
-        result = payload
-        if not isinstance(payload, ViewExecutionError):
-            result = read_field(payload, "result")
-        view = read_field(result, "view_name")
+        result = read_field(payload, "result")
+        named = payload if isinstance(payload, ViewExecutionError) else result
+        view = read_field(named, "view_name")
         if view is not None:
             summary["view"] = serializer.field("view", view)
         elif request.chosen_view is not None:
             summary["view"] = serializer.field("view", request.chosen_view, OUTPUT)
 
-        if request.failed_step is not None and not isinstance(payload, RequestEnd):
+        if kind == "request_failed" and request.failed_step is not None:
             summary["failed_step"] = request.failed_step
 
         rows = _count_rows(result)
@@ -416,7 +422,8 @@ class LossCounter:
     In between it warns at most once a minute. Each warning has the total so far.
 
     There is no lock, because a forked process could inherit it in a locked state. None is needed:
-    CPython with its global lock does not switch threads in the middle of `count += 1`.
+    since 3.10, CPython switches threads only at calls and at backward jumps, so not in the middle
+    of `count += 1`. A free-threaded build may count too few.
 
     Attributes:
         count: how many records were lost.

@@ -78,6 +78,8 @@ class Record(NamedTuple):
         """Return the record as both formats show it: keys in a fixed order, values without `None`.
 
         But a failure always has `error`, and every other record has `data`, even if it is `None`.
+        `collection` and `started_at` are not among the keys. `process` and `labels` are only in the
+        first record of a request.
         """
         time = self.time.isoformat(timespec="microseconds")
         row: dict[str, Any] = {
