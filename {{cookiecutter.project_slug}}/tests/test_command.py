@@ -196,7 +196,7 @@ def test_a_path_that_is_missing_is_an_error(command: str, tmp_path: Path) -> Non
     arguments = {"show": ["-1"], "prune": ["--older-than", "1d"]}.get(command, [])
     shown = run(command, *arguments, missing)
 
-    assert shown.output == f"Error: No such file or directory: {missing}\n"
+    assert shown.output == f"Error: [Errno 2] No such file or directory: '{missing}'\n"
     assert shown.exit_code == 1
 
 
@@ -409,7 +409,7 @@ async def test_a_file_that_cannot_be_read_to_its_end_is_named(log_dir: Path) -> 
     assert "  Question    Who?" in run("show", "-1", log_dir).output.splitlines()
     shown = run("show", "-1", log_dir, "--text")
     problem = "Compressed file ended before the end-of-stream marker was reached"
-    assert shown.output == f"Error: {problem}: {torn}\n"
+    assert shown.output == f"Error: [Errno 5] {problem}: '{torn}'\n"
     assert shown.exit_code == 1
 
 
@@ -505,7 +505,7 @@ async def test_standard_output_that_is_closed_or_full_takes_one_line(log_dir: Pa
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
             done = run_module("list", log_dir, stdout=full)
-        assert done.stderr == b"Error: No space left on device\n"
+        assert done.stderr == b"Error: [Errno 28] No space left on device\n"
         assert done.returncode == 1
 
 
@@ -631,17 +631,18 @@ async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
 async def test_a_pipe_is_read_once(log_dir: Path) -> None:
     await ask(Handler(log_dir, "all", "jsonl"))
     answers = []
-    for command in (["list"], ["list", "-q", "nope"], ["show", "-1"]):
+    for command in (["list"], ["list", "-q", "nope"], ["show", "-1"], ["show", "-1", "--text"]):
         read_end, write_end = os.pipe()
         os.write(write_end, (log_dir / "all").read_bytes())
         os.close(write_end)
         answers.append(run(*command, f"/dev/fd/{read_end}").output)
         os.close(read_end)
 
-    listed, unmatched, shown = answers
+    listed, unmatched, shown, text = answers
     assert listed.endswith(" Who?\n")
     assert re.fullmatch(r"No request in /dev/fd/\d+ matches.\n", unmatched)
-    assert re.fullmatch(r"Error: /dev/fd/\d+ is a pipe, which `show` cannot read twice\n", shown)
+    assert "\n  Question    Who?\n" in shown
+    assert re.fullmatch(r"Error: /dev/fd/\d+ is a pipe, which `show` cannot read twice\n", text)
 
 
 async def test_a_record_that_no_recorder_writes_is_shown_as_json(log_dir: Path) -> None:
@@ -656,7 +657,10 @@ async def test_a_record_that_no_recorder_writes_is_shown_as_json(log_dir: Path) 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "Error: [Errno 28] No space left on device\n",
+        ),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
     ],
 )

@@ -253,8 +253,8 @@ def run(*arguments: object) -> Result:
 def lines_of(verb: str, paths: Iterable[Path]) -> list[str]:
     sizes = {path: path.stat().st_size for path in paths}
     lines = [f"{verb} {path}, {size:,} bytes" for path, size in sizes.items()]
-    noun = "file" if len(sizes) == 1 else "files"
-    return [*lines, f"{verb} {len(sizes)} {noun}, {sum(sizes.values()):,} bytes"]
+    count = f"{len(sizes)} of {len(sizes)} files"
+    return [*lines, f"{verb} {count}, {sum(sizes.values()):,} bytes"]
 
 
 async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -> None:
@@ -274,7 +274,7 @@ async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -
     assert logs(log_dir) == []
     await ask(handler)
     nothing = run(log_dir, "--older-than", "30d", "--dry-run")
-    assert nothing.output == "would remove 0 files, 0 bytes\n"
+    assert nothing.output == "would remove 0 of 1 files, 0 bytes\n"
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
@@ -299,8 +299,8 @@ def test_prune_says_how_many_files_it_kept(log_dir: Path) -> None:
 
     shown = run(log_dir, "--max-bytes", "0B", "--pattern", "{collection}").output.splitlines()
     assert shown[1:] == [
-        f"removed 1 file, {size} bytes",
-        "kept 2 files that may still be written to, or cannot be read or removed",
+        f"removed 1 of 3 files, {size} bytes",
+        "kept 2 more, which may still be written to, or cannot be read or removed",
     ]
 
 
@@ -421,5 +421,5 @@ def test_a_directory_that_may_not_be_read_is_an_error(
 
     monkeypatch.setattr(os, "scandir", refuse)
     shown = run(log_dir, "--older-than", "30d")
-    assert shown.output == f"Error: Permission denied: {log_dir}\n"
+    assert shown.output == f"Error: [Errno 13] Permission denied: '{log_dir}'\n"
     assert shown.exit_code == 1

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from difflib import get_close_matches
+from io import StringIO
 from typing import Any
 
 import click
@@ -121,10 +122,7 @@ class Commands(click.Group):
         except BrokenPipeError:
             raise  # click knows how to end then
         except OSError as error:
-            message = error.strerror or str(error)
-            if error.filename is not None:
-                message += f": {error.filename}"
-            raise click.ClickException(escape_hidden(message)) from None
+            raise click.ClickException(escape_hidden(str(error))) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -150,9 +148,7 @@ def print_lines(lines: list[str]) -> None:
     try:
         click.echo(text, nl=False)
     except OSError:
-        # Python would try again at its end, and complain.
-        with suppress(OSError):  # not every output has a descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout = StringIO()  # or else Python tries again at its end, and complains
         raise
 
 
@@ -262,8 +258,11 @@ def list_requests(
     Below a failed request are the failed step and the reason. A `<` before the seconds means at
     most: the error of the request is not known, nor when it came.
     """
+
+    def is_wanted(request: Request) -> bool:
+        return _matches(request, **filters)
+
     with progress_bar() as on_read:
-        is_wanted = _filter(**filters)
         found = newest(*paths, most=most, since=since or 0, is_wanted=is_wanted, on_read=on_read)
 
     if not found:
@@ -275,29 +274,26 @@ def list_requests(
         print_lines(list(list_lines(found)))
 
 
-def _filter(
+def _matches(
+    request: Request,
     failed: bool,
     unfinished: bool,
     slow: float | None,
     collection: str | None,
     question: str | None,
     labels: list[tuple[str, str]],
-) -> Callable[[Request], bool]:
-    """Return a function that says whether a request is one that these options ask for."""
+) -> bool:
+    """Return whether a request is one that the options of `list` ask for."""
     outcomes = {"failed": failed, "unfinished": unfinished}
-
-    def is_wanted(request: Request) -> bool:
-        if any(outcomes.values()) and not outcomes.get(request.outcome):
-            return False
-        if slow is not None and (request.elapsed or 0) < slow:
-            return False
-        if collection is not None and request.collection != collection:
-            return False
-        if question and question.casefold() not in (request.question or "").casefold():
-            return False
-        return all(_has_label(request, *label) for label in labels)
-
-    return is_wanted
+    if any(outcomes.values()) and not outcomes.get(request.outcome):
+        return False
+    if slow is not None and (request.elapsed or 0) < slow:
+        return False
+    if collection is not None and request.collection != collection:
+        return False
+    if question and question.casefold() not in (request.question or "").casefold():
+        return False
+    return all(_has_label(request, *label) for label in labels)
 
 
 def _has_label(request: Request, name: str, text: str) -> bool:
@@ -347,14 +343,13 @@ def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
     ID is as many of its first digits as it takes; -1 is the newest, -2 the one before it.
     """
     request = _find(request_id, paths)
-    if not os.path.isfile(request.path):
+    if not as_text:
+        print_lines(list(show_lines(request, events(request))))
+    elif not os.path.isfile(request.path):
         raise click.ClickException(f"{request.path} is a pipe, which `show` cannot read twice")
-
-    if as_text:
+    else:
         rows = records(request.path, request.request_id, request.offset)
         print_lines([_to_text(row) for row in rows])
-    else:
-        print_lines(list(show_lines(request, events(request))))
 
 
 def _find(request_id: str, paths: tuple[str, ...]) -> Request:
@@ -480,19 +475,15 @@ def _pruned_lines(pruned: Pruned, verb: str) -> list[str]:
     for file in pruned.removed:
         lines.append(f"{verb} {escape_hidden(file.path)}, {file.size:,} bytes")
 
+    count = f"{len(pruned.removed):,} of {len(pruned.own):,} files"
     total = sum(file.size for file in pruned.removed)
-    lines.append(f"{verb} {_count_files(pruned.removed)}, {total:,} bytes")
+    lines.append(f"{verb} {count}, {total:,} bytes")
     if pruned.kept:
         lines.append(
-            f"kept {_count_files(pruned.kept)} that may still be written to, or cannot be read or "
+            f"kept {len(pruned.kept):,} more, which may still be written to, or cannot be read or "
             "removed"
         )
     return lines
-
-
-def _count_files(files: list[File]) -> str:
-    noun = "file" if len(files) == 1 else "files"
-    return f"{len(files):,} {noun}"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ COLORS = {"ok": None, "failed": "red", "unfinished": "yellow"}
 LIST_COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
 NARROW_DROPS = ["tokens", "calls", "collection", "seconds", "started"]  # in this order
 QUESTION_WIDTH = 24  # columns that a question has also on a narrow terminal
-REASON_LINES = 3  # lines for the reason of a failure, at most
 BOUND_NOTE = (
     "< means at most. Put `recording()` directly around the `ask` to record the error and its time."
 )
@@ -33,7 +32,6 @@ NUMBERS = {*STATS_COLUMNS, "seconds"}
 
 LABEL_WIDTH = 14  # columns before the values that `show` lists
 SHOWN_ROWS = 10  # of a result
-EVENT_WIDTH = 22  # columns for the name of an event, at least
 BESIDE_BAR = 16  # columns of a time line for numbers and spaces
 SHORTEST_BAR = 8  # columns
 SHORTEST_TIME = 1e-6  # seconds that a time line stands for
@@ -52,11 +50,11 @@ def list_lines(requests: list[Request]) -> Iterator[str]:
 
         if request.outcome == "failed":
             for reason in explain(request):
-                for part in wrap(one_line(reason), limit, REASON_LINES, "  "):
+                for part in wrap(one_line(reason), limit, indent="  "):
                     yield click.style(part, fg=color)
 
     if any(map(_is_upper_bound, requests)):
-        for part in wrap(BOUND_NOTE, limit, REASON_LINES, ""):
+        for part in wrap(BOUND_NOTE, limit):
             yield click.style(part, dim=True)
 
 
@@ -144,8 +142,10 @@ def show_lines(request: Request, events: list[Row]) -> Iterator[str]:
         errors = [UNKNOWN_ERROR]
     model = None
     if request.calls:
-        failed, tokens = request.failed_calls or 0, request.total_tokens or 0
-        model = f"{request.calls} calls, {failed} failed, {tokens} tokens"
+        model = (
+            f"{request.calls} calls, {request.failed_calls or 0} failed, "
+            f"{request.total_tokens or 0} tokens"
+        )
 
     yield from _fields(
         {
@@ -171,21 +171,17 @@ def _fields(values: dict[str, str | None]) -> Iterator[str]:
 def _rows(request: Request) -> str:
     """Return the first rows of a result as a table if they have columns, or else their number."""
     rows = request.rows
-    count = request.row_count
     if not _have_columns(rows):
-        return _number(count)
+        return _number(request.row_count)
 
-    names: dict[str, None] = {}  # in the order in which they come
-    for row in rows[:SHOWN_ROWS]:
-        names.update(dict.fromkeys(row))
-
+    names = list(rows[0])
     lines = [[one_line(name) for name in names]]
     for row in rows[:SHOWN_ROWS]:
         lines.append([one_line(row.get(name)) for name in names])
 
     limit = columns() - LABEL_WIDTH
     shown = [cut(line, limit) for line in table(lines)]
-    more = (count or len(rows)) - SHOWN_ROWS
+    more = (request.row_count or len(rows)) - SHOWN_ROWS
     if more > 0:
         shown.append(f"... and {more:,} more")
     return "\n".join(shown)
@@ -194,48 +190,47 @@ def _rows(request: Request) -> str:
 def _have_columns(rows: Any) -> bool:
     if not isinstance(rows, list) or not rows:
         return False
-    return all(isinstance(row, dict) for row in rows)
+    return all(isinstance(row, dict) and row for row in rows)
 
 
 def _time_line(request: Request, events: list[Row]) -> Iterator[str]:
     """Yield a line for each event, with a bar from its start to its end, and below it its error."""
-    names = [one_line(name_of(event)) for event in events]
-    name_width = max(EVENT_WIDTH, max(map(width, names)))
+    name_width = max(width(one_line(name_of(event))) for event in events)
     limit = min(shutil.get_terminal_size().columns, WIDEST_TIME_LINE)
     bar_width = max(limit - name_width - BESIDE_BAR, SHORTEST_BAR)
 
-    ends = [_start(request, event) + (event.get("elapsed") or 0) for event in events]
-    seconds = max(SHORTEST_TIME, request.elapsed or 0, *ends)
+    seconds = request.elapsed or SHORTEST_TIME
+    for event in events:
+        seconds = max(seconds, _start(request, event) + (event.get("elapsed") or 0))
 
-    for event, name in zip(events, names, strict=True):
+    for event in events:
         number = str(event["event_id"]).rjust(3)
+        name = pad(one_line(name_of(event)), name_width)
         bar = _bar(request, event, bar_width, seconds)
-        took = _duration(event.get("elapsed"))
-        yield f"{number} {pad(name, name_width)} {bar} {took:>10}"
+        yield f"{number} {name} {bar} {_duration(event.get('elapsed')):>10}"
 
         for error in show_errors(event.get("error")):
-            for part in wrap(one_line(error), columns(), REASON_LINES, " " * 6):
+            for part in wrap(one_line(error), columns(), indent=" " * 6):
                 yield click.style(part, fg="red")
 
 
 def _start(request: Request, event: Row) -> float:
     """Return how many seconds after the start of its request an event started."""
     start: float = (event["started"] - request.started).total_seconds()
-    return max(start, 0)
+    return start
 
 
 def _bar(request: Request, event: Row, bar_width: int, seconds: float) -> str:
     """Return the bar of an event where `bar_width` columns stand for so many seconds."""
     scale = bar_width / seconds
     before = min(int(_start(request, event) * scale), bar_width - 1)
+    length = bar_width
+    color = "yellow"  # it has no end
 
     elapsed = event.get("elapsed")
-    if elapsed is None:
-        length, color = bar_width, "yellow"
-    else:
-        length, color = max(round(elapsed * scale), 1), "cyan"
-    if event.get("error"):
-        color = "red"
+    if elapsed is not None:
+        length = max(round(elapsed * scale), 1)
+        color = "red" if event.get("error") else "cyan"
 
     bar = " " * before + _mark() * length
     return click.style(bar[:bar_width].ljust(bar_width), fg=color)

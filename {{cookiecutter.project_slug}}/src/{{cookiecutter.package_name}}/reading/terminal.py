@@ -7,6 +7,7 @@ nothing in a text that could move the cursor, change colors or hide.
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Container
 from typing import Any
 from unicodedata import category, east_asian_width
@@ -54,20 +55,18 @@ def cut(text: str, limit: int) -> str:
     return text[: _fitting(text, limit - 1)] + "…"
 
 
-def wrap(text: str, limit: int, most: int, indent: str) -> list[str]:
-    """Return a line as at most so many indented lines of `limit` columns; the last may be cut."""
-    room = limit - len(indent)
-    lines: list[str] = []
-    while len(lines) < most - 1 and width(text) > room:
-        end = _fitting(text, room)
-        space = text.rfind(" ", end // 2, end)
-        if space > 0:
-            end = space + 1
-        lines.append(indent + text[:end].rstrip())
-        text = text[end:]
-
-    lines.append(indent + cut(text, room))
-    return lines
+def wrap(text: str, limit: int, indent: str = "") -> list[str]:
+    """Return a line as at most three indented lines of `limit` columns; the last may be cut."""
+    if width(text) > len(text):
+        limit //= 2  # so that all fits even if each character takes two columns
+    return textwrap.wrap(
+        text,
+        limit,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        max_lines=3,
+        placeholder="…",
+    )
 
 
 def _fitting(text: str, limit: int) -> int:
