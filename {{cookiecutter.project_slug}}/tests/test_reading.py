@@ -559,5 +559,10 @@ def test_on_read_is_told_how_many_bytes_of_all_were_read(log_dir: Path) -> None:
     told: list[tuple[int, int]] = []
 
     list(requests(log_dir, on_read=lambda read, total: told.append((read, total))))
-    total = path.stat().st_size + packed.stat().st_size
-    assert told == [(path.stat().st_size, total)] * 3 + [(total, total)] * 3
+    sizes = path.stat().st_size, packed.stat().st_size
+    assert {total for _, total in told} == {sum(sizes)}
+    read = [read for read, _ in told]
+    assert read[:3] == [0, sizes[0] // 3, sizes[0] * 2 // 3]
+    assert read[3:5] == [sizes[0]] * 2
+    assert read[-1] == sum(sizes)
+    assert read == sorted(read)

@@ -16,8 +16,17 @@ import click
 
 from .formats import show as show_record
 from .logfile import FILENAME_PATTERN, LOG_DIR, LogFile
-from .reading import Request, events, newest, records, requests, with_id
-from .reading.files import File, find_files, read_lines
+from .reading import (
+    File,
+    Request,
+    events,
+    find_files,
+    newest,
+    read_lines,
+    records,
+    requests,
+    with_id,
+)
 from .reading.parsing import Row
 from .reading.pruning import Pruned, prune
 from .reading.screens import (
@@ -169,7 +178,7 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
         if bar is None and is_terminal and time.monotonic() > due:
             bar = click.progressbar(length=total, label="Reading", file=sys.stderr)
         if bar is not None:
-            bar.update(read - bar.pos)
+            bar.update(max(read - bar.pos, 0))
 
     yield show_progress
     if bar is not None:

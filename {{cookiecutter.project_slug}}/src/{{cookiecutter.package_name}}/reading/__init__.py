@@ -5,21 +5,31 @@ of other programs, lines that were cut short, records that no recorder writes. E
 unreadable file is logged once. A path that the caller names and that cannot be read raises
 `OSError`.
 
+In a directory, only regular files are read, and links are not followed. A path that the caller
+names is read whatever it is: a link, a pipe, a file that is compressed according to its name.
+
 Nothing here imports db-ally, so that the command starts at once.
 """
 
+import errno
+import gzip
+import logging
 import os
+import stat
+import zlib
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import TypeAlias
+from functools import cache
+from typing import NamedTuple, TypeAlias
 
-from .files import File, StrPath, find_files, read_lines, warn, warn_of_error
 from .parsing import OUTCOMES, Request, Row, make_request, parse_record, time_of
+from .terminal import escape_hidden
 
 __all__ = ["Request", "events", "newest", "records", "requests", "with_id"]
 
+StrPath: TypeAlias = str | os.PathLike[str]
 IsWanted: TypeAlias = Callable[[Request], bool]
 OnRead: TypeAlias = Callable[[int, int], object]  # bytes that were read, bytes in all
 
@@ -30,7 +40,26 @@ CLOCK_SKEW = 300.0
 # so that no text can look like this.
 MARKS = (b'"kind":"request_', b'"kind": "request_')
 
+LONGEST_LINE = 1 << 28  # bytes; a longer line is read in parts, none of which is a record
 DIGITS_IN_NAMES = 8  # of an id; fewer may be in the name of a file by chance
+
+logger = logging.getLogger(__name__.partition(".")[0])  # the package has one
+
+
+class File(NamedTuple):
+    """A file that was found.
+
+    Attributes:
+        path: where it is, absolute.
+        modified: when it was last modified, in seconds since 1970.
+        size: in bytes.
+        is_explicit: the caller named it; it was not found in a directory.
+    """
+
+    path: str
+    modified: float
+    size: int
+    is_explicit: bool = False
 
 
 def _ignore(read: int, total: int) -> None:
@@ -44,13 +73,12 @@ def requests(*paths: StrPath, on_read: OnRead = _ignore) -> Iterator[Request]:
 
     Args:
         paths: files, and directories of files.
-        on_read: called after each request with how many bytes were read, of how many.
+        on_read: called now and then with about how many bytes were read, of how many.
 
     Raises:
         OSError: a path is missing or may not be read.
     """
-    files = find_files(*paths)
-    return _read_files(files, _size_of(files), on_read)
+    return _read_files(find_files(*paths), on_read)
 
 
 def newest(
@@ -75,7 +103,6 @@ def newest(
     Raises:
         OSError: a path is missing or may not be read.
     """
-    files = find_files(*paths)
     found: list[Request] = []
 
     def earliest_start() -> float:
@@ -83,14 +110,10 @@ def newest(
             return since
         return found[0].started.timestamp()
 
-    def recent_files() -> Iterator[File]:
-        # The next file is asked for when the one before it was read, so `found` is up to date.
-        for file in files:
-            if file.modified + CLOCK_SKEW < earliest_start():
-                return
-            yield file
+    def is_recent(file: File) -> bool:
+        return file.modified + CLOCK_SKEW >= earliest_start()
 
-    for request in _read_files(recent_files(), _size_of(files), on_read):
+    for request in _read_files(find_files(*paths), on_read, is_recent):
         if request.started.timestamp() >= earliest_start() and is_wanted(request):
             insort(found, request, key=lambda each: each.started)
             del found[:-most]
@@ -106,43 +129,49 @@ def with_id(start: str, *paths: StrPath) -> list[Request]:
         OSError: a path is missing or may not be read.
     """
     files = find_files(*paths)
-    if len(start) >= DIGITS_IN_NAMES:
-        digits = start[:DIGITS_IN_NAMES]
+    digits = start[:DIGITS_IN_NAMES]
+    named_files = []
+    if len(digits) == DIGITS_IN_NAMES:
         named_files = [file for file in files if digits in os.path.basename(file.path)]
-        found = _find_id(start, named_files)
+
+    for candidate_files in (named_files, files):
+        found = []
+        for request in _read_files(candidate_files):
+            if request.request_id.startswith(start):
+                found.append(request)
         if found:
             return found
-    return _find_id(start, files)
+    return []
 
 
-def _find_id(start: str, files: list[File]) -> list[Request]:
-    found = _read_files(files, _size_of(files), _ignore)
-    return [request for request in found if request.request_id.startswith(start)]
-
-
-def _size_of(files: list[File]) -> int:
-    return sum(file.size for file in files)
-
-
-def _read_files(files: Iterable[File], total: int, on_read: OnRead) -> Iterator[Request]:
-    done = 0
+def _read_files(
+    files: list[File],
+    on_read: OnRead = _ignore,
+    is_recent: Callable[[File], bool] = lambda file: True,
+) -> Iterator[Request]:
+    """Yield the requests in files, up to the first file that is not recent."""
+    total = sum(file.size for file in files)
+    read = 0
     ended_ids: set[str] = set()
 
     for file in files:
+        if not is_recent(file):
+            return
         try:
-            for request, position in read_file(file, ended_ids):
-                on_read(done + min(position, file.size), total)
+            for request in read_file(file, ended_ids):
+                on_read(read + min(request.offset, file.size), total)
                 yield request
 
         except OSError as error:
             if file.is_explicit:
                 raise
             warn_of_error(file.path, error)
-        done += file.size
+        read += file.size
+        on_read(read, total)
 
 
-def read_file(file: File, ended_ids: set[str]) -> Iterator[tuple[Request, int]]:
-    """Yield the requests of one file, each with how many bytes were read until then.
+def read_file(file: File, ended_ids: set[str]) -> Iterator[Request]:
+    """Yield the requests of one file.
 
     Args:
         file: the file.
@@ -172,13 +201,13 @@ def read_file(file: File, ended_ids: set[str]) -> Iterator[tuple[Request, int]]:
                 start, start_offset = starts.pop(row["request_id"], (None, 0))
                 if start is None:
                     ended_ids.add(row["request_id"])
-                yield make_request(start, row, file.path, start_offset), position
+                yield make_request(start, row, file.path, start_offset)
     except OSError as error:
         problem = error
 
     for request_id, (start, start_offset) in starts.items():
         if request_id not in ended_ids:
-            yield make_request(start, start, file.path, start_offset), position
+            yield make_request(start, start, file.path, start_offset)
 
     if damaged:
         warn(file.path, f"{damaged} damaged records are left out")
@@ -229,3 +258,79 @@ def events(request: Request) -> list[Row]:
                 elapsed = timedelta(seconds=row.get("elapsed") or 0)
                 found[number] = {**row, "started": time_of(row) - elapsed}
     return list(found.values())
+
+
+def find_files(*paths: StrPath) -> list[File]:
+    """Return these files, and all files in these directories, the most recently modified first.
+
+    Raises:
+        OSError: one of `paths` is missing or may not be read.
+    """
+    files: dict[str, File] = {}
+    for path in map(os.path.abspath, paths):
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            for file in _files_in(path):
+                files.setdefault(file.path, file)
+        else:
+            files[path] = File(path, status.st_mtime, status.st_size, is_explicit=True)
+
+    return sorted(files.values(), key=lambda file: file.modified, reverse=True)
+
+
+def _files_in(directory: str) -> Iterator[File]:
+    def on_error(error: OSError) -> None:
+        if error.filename == directory:
+            raise error
+        warn_of_error(error.filename, error)
+
+    for folder, _, names in os.walk(directory, onerror=on_error):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                status = os.lstat(path)
+            except OSError as error:
+                warn_of_error(folder, error)
+                continue
+
+            if stat.S_ISREG(status.st_mode):
+                yield File(path, status.st_mtime, status.st_size)
+
+
+def read_lines(path: StrPath, offset: int = 0) -> Iterator[bytes]:
+    """Yield the lines of a file. The last line is left out if it has no end yet.
+
+    Args:
+        path: of a file.
+        offset: where a line begins, in bytes; earlier lines are skipped.
+
+    Raises:
+        OSError: the file is missing, may not be read, or ends in .gz but is not gzip.
+    """
+    opener = gzip.open if os.fspath(path).endswith(".gz") else open
+    try:
+        with opener(path, "rb") as file:
+            if offset:
+                file.seek(offset)
+            while line := file.readline(LONGEST_LINE):
+                if line.endswith(b"\n"):
+                    yield line
+
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise OSError(errno.EIO, str(error), path) from error
+    except OSError as error:
+        if error.filename is None:  # not every system call knows it
+            error.filename = path
+        raise
+
+
+def warn_of_error(path: str, error: OSError) -> None:
+    """Log what may not be read, unless it was removed meanwhile."""
+    if not isinstance(error, FileNotFoundError):
+        warn(path, str(error.strerror))
+
+
+@cache  # so that it is logged once, however often the file is read
+def warn(path: str, problem: str) -> None:
+    """Log what is wrong with a file. Unless the application decides otherwise, Python shows it."""
+    logger.warning("%s: %s", escape_hidden(path), problem)

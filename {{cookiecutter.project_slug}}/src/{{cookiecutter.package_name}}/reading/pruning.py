@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 from ..filenames import pattern_as_regex
 from ..logfile import LogFile
-from . import read_file
-from .files import File, find_files, read_lines, warn_of_error
+from . import File, find_files, read_file, read_lines, warn_of_error
 from .parsing import parse_record
 
 JUST_MODIFIED = 3600.0  # seconds since a file was last modified
@@ -112,7 +111,7 @@ def may_be_written_to(file: File, now: float) -> bool:
     """
     if now - file.modified < JUST_MODIFIED:
         return True
-    for request, _ in read_file(file, set()):
+    for request in read_file(file, set()):
         if request.outcome == "unfinished" and now - request.started.timestamp() < LONGEST_REQUEST:
             return True
 
