@@ -143,14 +143,14 @@ def test_list_has_the_year_of_requests_of_another_year(monkeypatch: pytest.Monke
 
 def test_list_says_below_a_failed_request_why_it_failed() -> None:
     assert list(list_lines([FAILED]))[1:] == [
-        style("2025-01-02 11111111 staff      failed    4.000     2 Who?", fg="red"),
+        style("2025-01-02 11111111 staff      failed    4.000 Who?", fg="red"),
         style("  filters: RateLimitError: Too many", fg="red"),
     ]
 
 
 def test_list_says_what_to_do_to_know_an_error() -> None:
     assert shown(list_lines([UNKNOWN]))[1:] == [
-        "2025-01-02 22222222 staff      failed   <4.000       Who?",
+        "2025-01-02 22222222 staff      failed   <4.000 Who?",
         "  filters: unknown",
         "< means at most. Put `recording()` directly around the `ask` to record the error",
         "and its time.",

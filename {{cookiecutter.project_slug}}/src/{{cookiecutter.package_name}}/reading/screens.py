@@ -18,9 +18,18 @@ from .terminal import columns, cut, escape_hidden, one_line, pad, table, width, 
 
 COLORS = {"ok": None, "failed": "red", "unfinished": "yellow"}
 
-LIST_COLUMNS = ["started", "id", "collection", "outcome", "seconds", "calls", "tokens", "question"]
-NARROW_DROPS = ["tokens", "calls", "collection", "seconds", "started"]  # in this order
-QUESTION_WIDTH = 24  # columns that a question has also on a narrow terminal
+# The columns of `list`, each with how many columns a terminal must have to show it. So a question
+# has 24 columns also on a narrow terminal.
+LIST_COLUMNS = {
+    "started": 56,
+    "id": 0,
+    "collection": 76,
+    "outcome": 0,
+    "seconds": 64,
+    "calls": 84,
+    "tokens": 92,
+    "question": 0,
+}
 BOUND_NOTE = (
     "< means at most. Put `recording()` directly around the `ask` to record the error and its time."
 )
@@ -41,7 +50,13 @@ WIDEST_TIME_LINE = 120  # columns
 def list_lines(requests: list[Request]) -> Iterator[str]:
     """Yield a line for each request, and below each that failed the reason."""
     limit = columns()
-    header, *lines = _list_table(requests, limit)
+    names = [name for name, least in LIST_COLUMNS.items() if limit >= least]
+    cells = [names]
+    for request in requests:
+        cells_by_name = _list_cells(request, limit)
+        cells.append([cells_by_name[name] for name in names])
+
+    header, *lines = table(cells, NUMBERS)
     yield click.style(cut(header, limit), dim=True)
 
     for request, line in zip(requests, lines, strict=True):
@@ -58,25 +73,12 @@ def list_lines(requests: list[Request]) -> Iterator[str]:
             yield click.style(part, dim=True)
 
 
-def _list_table(requests: list[Request], limit: int) -> list[str]:
-    """Return the table of `list`, with those columns beside which a question has room."""
-    rows = [_list_cells(request, limit) for request in requests]
-    names = LIST_COLUMNS
-    for dropped in ["", *NARROW_DROPS]:
-        names = [name for name in names if name != dropped]
-        cells = [[row[name] for name in names] for row in rows]
-        lines = table([names, *cells], NUMBERS)
-        if lines[0].index("question") + QUESTION_WIDTH <= limit:
-            break
-    return lines
-
-
 def _list_cells(request: Request, limit: int) -> dict[str, str]:
     """Return a cell for each of `LIST_COLUMNS`."""
     return {
         "started": _short_time(request.started),
         "id": request.request_id[:8],
-        "collection": cut(one_line(request.collection), max(limit // 6, 8)),
+        "collection": cut(one_line(request.collection), max(limit // 8, 10)),
         "outcome": request.outcome,
         "seconds": _seconds(request),
         "calls": _number(request.calls),
