@@ -56,6 +56,13 @@ def run_module(*arguments: object, **options: Any) -> "subprocess.CompletedProce
     return subprocess.run(command, stderr=subprocess.PIPE, env=env, **options)
 
 
+def nothing_in(log_dir: Path) -> str:
+    return (
+        f"No request in {log_dir} matches. Ask something with the handler, use fewer options, or "
+        "name other files or directories."
+    )
+
+
 async def down(conversation: str) -> str:
     raise ConnectionError("the model \x1b[31mis down")
 
@@ -119,7 +126,7 @@ async def test_list_takes_only_what_is_asked_for(
     shown = run("list", three, *options, "--json")
     lines = shown.output.splitlines()
     if not questions:
-        assert lines == [f"No request in {three} matches."]
+        assert lines == [nothing_in(three)]
         return
 
     rows = [json.loads(line) for line in lines]
@@ -161,15 +168,15 @@ def test_help_names_the_commands(option: str) -> None:
     assert all(f"\n  {name} " in shown for name in ("list", "show", "stats", "prune"))
 
 
-UNITS = "must be a number and one of"
+UNITS = "must be a number and a unit"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--slow", "2"], f"'2' {UNITS} ms, s, m, h, d, w; for example 30d"),
+        (["list", "--slow", "2"], f"'2' {UNITS} (ms, s, m, h, d, w); for example 30d"),
         (["list", "--since", "soon"], "'soon' must be a duration, such as 1h, or a date"),
-        (["prune", "--max-bytes", "1 GB"], f"'1 GB' {UNITS} B, kB, MB, GB, TB; for example 1GB"),
+        (["prune", "--max-bytes", "1 GB"], f"'1 GB' {UNITS} (B, kB, MB, GB, TB); for example 1GB"),
         (["list", "--label", "user"], "'user' must be KEY=VALUE; for example user=ann"),
         (["list", "-n", "0"], "0 is not in the range x>=1"),
         (["sho", "-1"], "No such command 'sho'. Did you mean 'show'?"),
@@ -331,10 +338,7 @@ def test_nothing_recorded_yet_is_no_error(
     command: list[str], log_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{PACKAGE}.__main__.LogFile", lambda: LogFile(log_dir))
-    told = (
-        f"Nothing is recorded in {log_dir} yet: ask something with the handler, or name other "
-        "files or directories.\n"
-    )
+    told = nothing_in(log_dir) + "\n"
 
     assert (run(*command).output, run(*command).exit_code) == (told, 0)
     if command[:1] != ["show"]:
@@ -346,7 +350,7 @@ def test_nothing_recorded_yet_is_no_error(
 
 async def test_no_request_that_matches_is_told(three: Path) -> None:
     for command in (["list", "-q", "nope"], ["stats", "--since", "0s"]):
-        assert run(*command, three).output == f"No request in {three} matches.\n"
+        assert run(*command, three).output == nothing_in(three) + "\n"
 
 
 async def test_standard_output_has_only_what_was_asked_for(
@@ -381,8 +385,8 @@ async def test_no_match_in_a_folder_with_text_and_json_says_both(three: Path) ->
     await ask(Handler(three, "all.log", "text"))
 
     lines = run("list", three, "-q", "nope").output.splitlines()
-    assert lines[0] == f"No request in {three} matches."
-    assert lines[1].startswith(f"{three} holds records as text")
+    assert lines[0] == nothing_in(three)
+    assert lines[1].startswith("There are records as text")
 
 
 async def test_a_request_in_two_files_is_shown_from_the_first(log_dir: Path) -> None:
@@ -454,7 +458,9 @@ async def test_a_folder_that_holds_only_text_is_told(log_dir: Path) -> None:
 
     for command in ("list", "stats"):
         shown = run(command, log_dir)
-        assert shown.output.startswith(f"{log_dir} holds records as text, which this command does")
+        nothing, told = shown.output.splitlines()
+        assert nothing == nothing_in(log_dir)
+        assert told.startswith("There are records as text, which this command does not read")
         assert 'log_format="jsonl"' in shown.output
         assert shown.exit_code == 0
 
@@ -640,7 +646,7 @@ async def test_a_pipe_is_read_once(log_dir: Path) -> None:
 
     listed, unmatched, shown, text = answers
     assert listed.endswith(" Who?\n")
-    assert re.fullmatch(r"No request in /dev/fd/\d+ matches.\n", unmatched)
+    assert re.fullmatch(r"No request in /dev/fd/\d+ matches\. Ask something .*\n", unmatched)
     assert "\n  Question    Who?\n" in shown
     assert re.fullmatch(r"Error: /dev/fd/\d+ is a pipe, which `show` cannot read twice\n", text)
 
@@ -683,5 +689,5 @@ def test_prune_of_a_directory_that_does_not_exist_yet_is_no_error(
     monkeypatch.setattr(f"{PACKAGE}.__main__.LOG_DIR", str(log_dir))
     shown = run("prune", "--older-than", "30d")
 
-    assert shown.output.startswith(f"Nothing is recorded in {log_dir} yet")
+    assert shown.output.startswith(nothing_in(log_dir))
     assert shown.exit_code == 0

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from difflib import get_close_matches
@@ -45,13 +45,12 @@ PROGRESS_DELAY = 1.0  # seconds until a progress bar is shown
 SHOWN_IDS = 10  # if several begin alike
 CHECKED_FILES = 100  # to tell why there are no requests
 
-NO_MATCH = "No request in {} matches."
 NOTHING = (
-    "Nothing is recorded in {} yet: ask something with the handler, or name other files or "
-    "directories."
+    "No request in {} matches. Ask something with the handler, use fewer options, or name other "
+    "files or directories."
 )
-ONLY_TEXT = (
-    "{} holds records as text, which this command does not read: use less or grep, or let the "
+TEXT_FILES = (
+    "There are records as text, which this command does not read: use less or grep, or let the "
     'handler write log_format="jsonl".'
 )
 
@@ -70,7 +69,7 @@ def _parse_quantity(text: str, units: dict[str, float], example: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]+)", text)
     if not match or match[2] not in units:
         raise click.BadParameter(
-            f"{text!r} must be a number and one of {', '.join(units)}; for example {example}"
+            f"{text!r} must be a number and a unit ({', '.join(units)}); for example {example}"
         )
     return float(match[1]) * units[match[2]]
 
@@ -151,7 +150,7 @@ def main(ctx: click.Context) -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def print_lines(lines: list[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Write lines to standard output."""
     text = "".join(f"{line}\n" for line in lines)
     try:
@@ -180,9 +179,11 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
         if bar is not None:
             bar.update(max(read - bar.pos, 0))
 
-    yield show_progress
-    if bar is not None:
-        bar.render_finish()
+    try:
+        yield show_progress
+    finally:
+        if bar is not None:
+            bar.render_finish()  # which shows the cursor again
 
 
 def _paths_or_default(ctx: click.Context, param: click.Parameter, paths: Any) -> Any:
@@ -204,6 +205,7 @@ paths_argument = click.argument("paths", nargs=-1, callback=_paths_or_default)
 since_option = click.option(
     "--since",
     type=parse_time,
+    metavar="TIME",
     help="Only requests that started within 1h, or since a date.",
 )
 
@@ -223,6 +225,7 @@ since_option = click.option(
 @click.option(
     "--slow",
     type=parse_duration,
+    metavar="DURATION",
     help="Only requests that took at least this long, such as 500ms.",
 )
 @click.option(
@@ -275,12 +278,11 @@ def list_requests(
         found = newest(*paths, most=most, since=since or 0, is_wanted=is_wanted, on_read=on_read)
 
     if not found:
-        is_filtered = since is not None or any(filters.values())
-        _explain_nothing(paths, is_filtered)
+        _explain_nothing(paths)
     elif as_json:
-        print_lines([_to_json(request) for request in found])
+        print_lines(map(_to_json, found))
     else:
-        print_lines(list(list_lines(found)))
+        print_lines(list_lines(found))
 
 
 def _matches(
@@ -319,17 +321,11 @@ def _to_json(request: Request) -> str:
     return escape_hidden(json.dumps(values))
 
 
-def _explain_nothing(paths: tuple[str, ...], is_filtered: bool) -> None:
-    """Say why there are no requests to show."""
-    names = " ".join(paths)
-    has_text = any(map(_is_text_log, find_files(*paths)[:CHECKED_FILES]))
-
-    if is_filtered:
-        print_hint(NO_MATCH.format(names))
-    if has_text:
-        print_hint(ONLY_TEXT.format(names))
-    if not is_filtered and not has_text:
-        print_hint(NOTHING.format(names))
+def _explain_nothing(paths: tuple[str, ...]) -> None:
+    """Say what to do if there are no requests to show."""
+    print_hint(NOTHING.format(" ".join(paths)))
+    if any(map(_is_text_log, find_files(*paths)[:CHECKED_FILES])):
+        print_hint(TEXT_FILES)
 
 
 def _is_text_log(file: File) -> bool:
@@ -353,12 +349,12 @@ def show(request_id: str, paths: tuple[str, ...], as_text: bool) -> None:
     """
     request = _find(request_id, paths)
     if not as_text:
-        print_lines(list(show_lines(request, events(request))))
+        print_lines(show_lines(request, events(request)))
     elif not os.path.isfile(request.path):
         raise click.ClickException(f"{request.path} is a pipe, which `show` cannot read twice")
     else:
         rows = records(request.path, request.request_id, request.offset)
-        print_lines([_to_text(row) for row in rows])
+        print_lines(map(_to_text, rows))
 
 
 def _find(request_id: str, paths: tuple[str, ...]) -> Request:
@@ -417,8 +413,7 @@ def stats(paths: tuple[str, ...], by: str, since: float | None) -> None:
         groups = group_requests(by, recent)
 
     if not groups:
-        is_filtered = since is not None or by == "error"
-        _explain_nothing(paths, is_filtered)
+        _explain_nothing(paths)
     elif list(groups) == [NO_NAME] and by not in STATS_FIELDS:
         print_hint(f"No request has a label {by!r}: --by takes collection, view, error or a label.")
     else:
@@ -430,11 +425,13 @@ def stats(paths: tuple[str, ...], by: str, since: float | None) -> None:
 @click.option(
     "--older-than",
     type=parse_duration,
+    metavar="DURATION",
     help="Files last written more than 30d ago.",
 )
 @click.option(
     "--max-bytes",
     type=parse_size,
+    metavar="SIZE",
     help="The oldest files, until at most 1GB is left.",
 )
 @click.option(
