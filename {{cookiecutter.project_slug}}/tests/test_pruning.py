@@ -264,7 +264,8 @@ async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -
         for name in logs(log_dir):
             if (log_dir / name).stat().st_mtime > time.time() - DAY:
                 set_age(log_dir / name, days * DAY)
-    paths = sorted(log_dir.iterdir(), key=lambda path: path.stat().st_mtime)
+    paths = [log_dir / name for name in logs(log_dir)]
+    paths.sort(key=lambda path: path.stat().st_mtime)
     would = lines_of("would remove", paths)
     did = lines_of("removed", paths)
 
