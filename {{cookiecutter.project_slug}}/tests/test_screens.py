@@ -367,6 +367,36 @@ def test_a_time_line_in_a_pipe_takes_80_columns(monkeypatch: pytest.MonkeyPatch)
     assert [width(line) for line in lines if "━" in line] == [80]
 
 
+@pytest.mark.parametrize("columns", [1, 7, 20, 33])
+@pytest.mark.parametrize("text", ["日本", "e\u0301", "word "])
+def test_the_narrowest_terminal_breaks_no_screen(
+    columns: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    failed = replace(
+        FAILED, error=error(("E", text * 100)), rows=[{text: text * 30}], question=text * 30
+    )
+    failing = event(0, 1, text * 30, elapsed=1.0, error=failed.error)
+
+    listed = shown(list_lines([failed, UNKNOWN]))
+    assert all(width(line) <= max(columns, 20) for line in listed[:5])
+    assert len(shown(show_lines(failed, [failing]))) > 10
+    assert len(stats("collection", failed)) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "elapsed", "whole"),
+    [(-9e3, 9e3, 4.0), (0, 0.0, 1e-300), (0, 1.0, None), (1e9, 1.0, 4.0), (0, 0.0, 0.0)],
+)
+def test_a_bar_fits_whatever_the_clock_said(
+    seconds: float, elapsed: float, whole: float | None
+) -> None:
+    odd = event(seconds, 1, "LLMEvent", elapsed=elapsed)
+
+    lines = shown(show_lines(replace(OK, elapsed=whole), [odd]))
+    assert [width(line) for line in lines if "━" in line] == [80]
+
+
 def test_bars_stand_below_each_other_whatever_an_event_is_called() -> None:
     names = ("CacheEvent", "AnEventOfTheApplicationWithALongName", "日本" * 12)
 

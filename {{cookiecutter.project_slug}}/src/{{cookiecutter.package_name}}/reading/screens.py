@@ -201,7 +201,7 @@ def _time_line(request: Request, events: list[Row]) -> Iterator[str]:
     limit = min(shutil.get_terminal_size().columns, WIDEST_TIME_LINE)
     bar_width = max(limit - name_width - BESIDE_BAR, SHORTEST_BAR)
 
-    seconds = request.elapsed or SHORTEST_TIME
+    seconds = max(request.elapsed or 0, SHORTEST_TIME)
     for event in events:
         seconds = max(seconds, _start(request, event) + (event.get("elapsed") or 0))
 
@@ -219,23 +219,23 @@ def _time_line(request: Request, events: list[Row]) -> Iterator[str]:
 def _start(request: Request, event: Row) -> float:
     """Return how many seconds after the start of its request an event started."""
     start: float = (event["started"] - request.started).total_seconds()
-    return start
+    return max(start, 0)  # the clock may have been set back
 
 
 def _bar(request: Request, event: Row, bar_width: int, seconds: float) -> str:
     """Return the bar of an event where `bar_width` columns stand for so many seconds."""
     scale = bar_width / seconds
     before = min(int(_start(request, event) * scale), bar_width - 1)
-    length = bar_width
+    length = bar_width - before
     color = "yellow"  # it has no end
 
     elapsed = event.get("elapsed")
     if elapsed is not None:
-        length = max(round(elapsed * scale), 1)
+        length = min(max(round(elapsed * scale), 1), length)
         color = "red" if event.get("error") else "cyan"
 
     bar = " " * before + _mark() * length
-    return click.style(bar[:bar_width].ljust(bar_width), fg=color)
+    return click.style(bar.ljust(bar_width), fg=color)
 
 
 def _mark() -> str:

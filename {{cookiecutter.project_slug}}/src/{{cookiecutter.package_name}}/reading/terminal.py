@@ -9,15 +9,19 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Container
+from itertools import accumulate
 from typing import Any
 from unicodedata import category, east_asian_width
 
 from ..formats import escape
 
+FEWEST_COLUMNS = 20  # of a terminal; what is shown on a narrower one breaks there
+
 
 def columns() -> int:
     """Return how many columns the terminal has; more than any text needs if there is none."""
-    return shutil.get_terminal_size((sys.maxsize, 0)).columns
+    size = shutil.get_terminal_size((sys.maxsize, 0))
+    return max(size.columns, FEWEST_COLUMNS)
 
 
 def escape_hidden(text: str) -> str:
@@ -52,7 +56,9 @@ def cut(text: str, limit: int) -> str:
     """Return as much of a line as fits into `limit` columns."""
     if width(text) <= limit:
         return text
-    return text[: _fitting(text, limit - 1)] + "…"
+    widths = accumulate(map(_width_of_character, text))
+    fitting = [used for used in widths if used < limit]
+    return text[: len(fitting)] + "…"
 
 
 def wrap(text: str, limit: int, indent: str = "") -> list[str]:
@@ -67,16 +73,6 @@ def wrap(text: str, limit: int, indent: str = "") -> list[str]:
         max_lines=3,
         placeholder="…",
     )
-
-
-def _fitting(text: str, limit: int) -> int:
-    """Return how many characters of a text fit into `limit` columns, but at least one."""
-    used = 0
-    for count, character in enumerate(text):
-        used += _width_of_character(character)
-        if used > limit:
-            return max(count, 1)
-    return len(text)
 
 
 def pad(text: str, size: int) -> str:
