@@ -479,6 +479,19 @@ def test_newest_opens_no_file_that_is_too_old_even_if_it_holds_no_request(
     assert sorted(opened) == ["0", "1", "2"]
 
 
+def test_requests_since_a_time_read_no_file_that_is_older(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, request_id in enumerate(ids_of(3)):
+        begin = number * 3600
+        write(log_dir / str(number), start(begin, str(number), request_id), age=begin)
+    opened = read_names(monkeypatch, log_dir)
+
+    found = requests(log_dir, since=NOON.timestamp() + 3600)
+    assert [request.question for request in found] == ["2", "1"]
+    assert opened == ["2", "1"]
+
+
 def test_a_short_id_is_looked_for_in_all_files(log_dir: Path) -> None:
     first, second = "de" + "0" * 30, "de" + "1" * 30
     write(log_dir / "orders.jsonl", start(question="One?", request_id=first))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -270,10 +271,7 @@ def list_requests(
     Below a failed request are the failed step and the reason. A `<` before the seconds means at
     most: the error of the request is not known, nor when it came.
     """
-
-    def is_wanted(request: Request) -> bool:
-        return _matches(request, **filters)
-
+    is_wanted = partial(_matches, **filters)
     with progress_bar() as on_read:
         found = newest(*paths, most=most, since=since or 0, is_wanted=is_wanted, on_read=on_read)
 
@@ -406,11 +404,9 @@ def stats(paths: tuple[str, ...], by: str, since: float | None) -> None:
     The columns p50 and p95 are seconds of requests that ended or failed. A time that `list` shows
     with `<` counts as it is. `--by error` counts requests that failed.
     """
-    earliest = since or 0
     with progress_bar() as on_read:
-        found = requests(*paths, on_read=on_read)
-        recent = (request for request in found if request.started.timestamp() >= earliest)
-        groups = group_requests(by, recent)
+        found = requests(*paths, since=since or 0, on_read=on_read)
+        groups = group_requests(by, found)
 
     if not groups:
         _explain_nothing(paths)

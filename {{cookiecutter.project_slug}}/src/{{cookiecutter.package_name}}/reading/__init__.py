@@ -66,19 +66,21 @@ def _ignore(read: int, total: int) -> None:
     """Do nothing with the progress."""
 
 
-def requests(*paths: StrPath, on_read: OnRead = _ignore) -> Iterator[Request]:
+def requests(*paths: StrPath, since: float = 0, on_read: OnRead = _ignore) -> Iterator[Request]:
     """Yield the requests in files and directories, the most recently modified file first.
 
-    Only the first records of requests that have not ended are kept in memory, for one file.
+    Only the first records of requests that have not ended are kept in memory, for one file. Files
+    that were last modified before `since` are not read. Clocks may differ by `CLOCK_SKEW`.
 
     Args:
         paths: files, and directories of files.
+        since: when they started at the earliest, in seconds since 1970.
         on_read: called now and then with about how many bytes were read, of how many.
 
     Raises:
         OSError: a path is missing or may not be read.
     """
-    return _read_files(find_files(*paths), on_read)
+    return _read_files(find_files(*paths), lambda: since, on_read)
 
 
 def newest(
@@ -90,13 +92,12 @@ def newest(
 ) -> list[Request]:
     """Return the requests that started last, the newest last.
 
-    Files that were last modified before those requests started are not read. Clocks may differ by
-    `CLOCK_SKEW`.
+    Files that were last modified before those requests started are not read.
 
     Args:
         paths: files, and directories of files.
         most: how many requests at most.
-        since: when they started at the earliest, in seconds since 1970.
+        since: as for `requests`.
         is_wanted: whether to take a request.
         on_read: as for `requests`.
 
@@ -110,11 +111,8 @@ def newest(
             return since
         return found[0].started.timestamp()
 
-    def is_recent(file: File) -> bool:
-        return file.modified + CLOCK_SKEW >= earliest_start()
-
-    for request in _read_files(find_files(*paths), on_read, is_recent):
-        if request.started.timestamp() >= earliest_start() and is_wanted(request):
+    for request in _read_files(find_files(*paths), earliest_start, on_read):
+        if is_wanted(request):
             insort(found, request, key=lambda each: each.started)
             del found[:-most]
     return found
@@ -146,21 +144,26 @@ def with_id(start: str, *paths: StrPath) -> list[Request]:
 
 def _read_files(
     files: list[File],
+    earliest_start: Callable[[], float] = lambda: 0,
     on_read: OnRead = _ignore,
-    is_recent: Callable[[File], bool] = lambda file: True,
 ) -> Iterator[Request]:
-    """Yield the requests in files, up to the first file that is not recent."""
+    """Yield the requests in files that started at the earliest then.
+
+    `earliest_start` is called again for each file and request: it may depend on what was yielded.
+    """
     total = sum(file.size for file in files)
     read = 0
     ended_ids: set[str] = set()
 
     for file in files:
-        if not is_recent(file):
-            return
+        if file.modified + CLOCK_SKEW < earliest_start():
+            return  # all that follow are older
+
         try:
             for request in read_file(file, ended_ids):
                 on_read(read + min(request.offset, file.size), total)
-                yield request
+                if request.started.timestamp() >= earliest_start():
+                    yield request
 
         except OSError as error:
             if file.is_explicit:
