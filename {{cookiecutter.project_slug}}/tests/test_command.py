@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import gzip
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from typing import Any
 
 import pytest
 from application import say
+from click.shell_completion import BashComplete
 from click.testing import CliRunner, Result
 from dbally.audit.event_tracker import EventTracker
 from dbally.audit.events import LLMEvent, RequestStart
@@ -31,7 +33,7 @@ from files import HEADLINE, ask, posix_only, start_python
 
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }} import LogFile, recording
-from {{ cookiecutter.package_name }}.__main__ import duration, main, moment, size
+from {{ cookiecutter.package_name }}.__main__ import main, parse_duration, parse_size, parse_time
 from {{ cookiecutter.package_name }}.formats import UNKNOWN_ERROR
 
 MakeCollection = Callable[..., Collection]
@@ -52,6 +54,13 @@ def run_module(*arguments: object, **options: Any) -> "subprocess.CompletedProce
     command = [sys.executable, "-m", PACKAGE, *map(str, arguments)]
     options.setdefault("stdout", subprocess.PIPE)
     return subprocess.run(command, stderr=subprocess.PIPE, env=env, **options)
+
+
+def nothing_in(log_dir: Path) -> str:
+    return (
+        f"No request in {log_dir} matches. Ask something with the handler, use fewer options, or "
+        "name other files or directories."
+    )
 
 
 async def down(conversation: str) -> str:
@@ -85,7 +94,7 @@ async def test_list_shows_a_line_a_request_and_why_one_failed(three: Path) -> No
     assert re.search(r" staff +failed +\d\.\d{3} +\d +0 Who is slow\?$", failed)
     assert why == r"  filter decision: ConnectionError: the model \u001b[31mis down"
     assert re.search(r" staff +unfinished$", unfinished)
-    assert run(three).output == shown.output  # `list` need not be named
+    assert run(three).output == shown.output  # `list` is the default
     assert shown.exit_code == 0
 
 
@@ -115,7 +124,12 @@ async def test_list_takes_only_what_is_asked_for(
     options: list[str], questions: list[str | None], three: Path
 ) -> None:
     shown = run("list", three, *options, "--json")
-    rows = [json.loads(line) for line in shown.output.splitlines()]
+    lines = shown.output.splitlines()
+    if not questions:
+        assert lines == [nothing_in(three)]
+        return
+
+    rows = [json.loads(line) for line in lines]
 
     assert [row["question"] for row in rows] == questions
     assert all(re.fullmatch(r"[-\d]+T[:.\d]+\+00:00", row["started"]) for row in rows)
@@ -125,7 +139,7 @@ async def test_a_date_begins_at_midnight_of_this_place(three: Path) -> None:
     today = datetime.now().date()
     midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
-    assert moment(today.isoformat()) == midnight
+    assert parse_time(today.isoformat()) == midnight
     assert len(run("list", three, "--since", today, "--json").output.splitlines()) == 3
     tomorrow = today + timedelta(days=1)
     assert "No request in" in run("list", three, "--since", tomorrow).output
@@ -134,7 +148,7 @@ async def test_a_date_begins_at_midnight_of_this_place(three: Path) -> None:
 def test_units() -> None:
     units = ("ms", "s", "m", "h", "d", "w")
 
-    assert [duration(f"40{unit}") for unit in units] == [
+    assert [parse_duration(f"40{unit}") for unit in units] == [
         0.04,
         40,
         40 * 60,
@@ -142,9 +156,9 @@ def test_units() -> None:
         40 * 24 * 3600,
         40 * 7 * 24 * 3600,
     ]
-    sizes = [size(f"1.5{unit}") for unit in ("B", "kB", "MB", "GB", "TB")]
+    sizes = [parse_size(f"1.5{unit}") for unit in ("B", "kB", "MB", "GB", "TB")]
     assert sizes == [1.5, 1.5e3, 1.5e6, 1.5e9, 1.5e12]
-    assert moment("1h") == pytest.approx(time.time() - 3600, abs=60)
+    assert parse_time("1h") == pytest.approx(time.time() - 3600, abs=60)
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
@@ -154,21 +168,22 @@ def test_help_names_the_commands(option: str) -> None:
     assert all(f"\n  {name} " in shown for name in ("list", "show", "stats", "prune"))
 
 
-UNITS = "must be a number and one of"
+UNITS = "must be a number and a unit"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--slow", "2"], f"'2' {UNITS} ms, s, m, h, d, w; for example 30d"),
+        (["list", "--slow", "2"], f"'2' {UNITS} (ms, s, m, h, d, w); for example 30d"),
         (["list", "--since", "soon"], "'soon' must be a duration, such as 1h, or a date"),
-        (["prune", "--max-bytes", "1 GB"], f"'1 GB' {UNITS} B, kB, MB, GB, TB; for example 1GB"),
+        (["prune", "--max-bytes", "1 GB"], f"'1 GB' {UNITS} (B, kB, MB, GB, TB); for example 1GB"),
         (["list", "--label", "user"], "'user' must be KEY=VALUE; for example user=ann"),
         (["list", "-n", "0"], "0 is not in the range x>=1"),
         (["sho", "-1"], "No such command 'sho'. Did you mean 'show'?"),
         (["stat"], "No such command 'stat'. Did you mean 'stats'?"),
         (["nothing-like-it"], "No such command 'nothing-like-it'.\n"),
         (["show", "--txt"], "No such option: --txt"),
+        (["show", "-1", "--texts"], "No such option: --texts"),
         (["show"], "Missing argument 'ID'"),
     ],
 )
@@ -188,7 +203,7 @@ def test_a_path_that_is_missing_is_an_error(command: str, tmp_path: Path) -> Non
     arguments = {"show": ["-1"], "prune": ["--older-than", "1d"]}.get(command, [])
     shown = run(command, *arguments, missing)
 
-    assert shown.output == f"Error: No such file or directory: {missing}\n"
+    assert shown.output == f"Error: [Errno 2] No such file or directory: '{missing}'\n"
     assert shown.exit_code == 1
 
 
@@ -276,7 +291,7 @@ async def test_a_failure_of_unknown_cause_says_what_is_known_and_what_to_do(
 
     listed = run("list", log_dir).output
     assert r"  filter decision: ConnectionError: the model" in listed
-    assert "\n< means at most: put `recording()` around the `ask`" in listed
+    assert "\n< means at most. Put `recording()` directly around the `ask`" in listed
     assert f"\n  Error       {UNKNOWN_ERROR}\n" in run("show", "-1", log_dir).output
 
 
@@ -323,10 +338,7 @@ def test_nothing_recorded_yet_is_no_error(
     command: list[str], log_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{PACKAGE}.__main__.LogFile", lambda: LogFile(log_dir))
-    told = (
-        f"Nothing is recorded in {log_dir} yet: ask something with the handler, or name other "
-        "files or directories.\n"
-    )
+    told = nothing_in(log_dir) + "\n"
 
     assert (run(*command).output, run(*command).exit_code) == (told, 0)
     if command[:1] != ["show"]:
@@ -338,7 +350,107 @@ def test_nothing_recorded_yet_is_no_error(
 
 async def test_no_request_that_matches_is_told(three: Path) -> None:
     for command in (["list", "-q", "nope"], ["stats", "--since", "0s"]):
-        assert run(*command, three).output == f"No request in {three} matches.\n"
+        assert run(*command, three).output == nothing_in(three) + "\n"
+
+
+async def test_standard_output_has_only_what_was_asked_for(
+    three: Path, log_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (
+        ["list", "--json", "-q", "nope"],
+        ["list", "-q", "nope"],
+        ["stats", "--by", "x"],
+    ):
+        main([*arguments, str(three)], standalone_mode=False)
+        written = capsys.readouterr()
+        assert (written.out, written.err.count("\n")) == ("", 1)
+
+    monkeypatch.setattr(f"{PACKAGE}.__main__.LogFile", lambda: LogFile(log_dir / "missing"))
+    main(["list", "--json"], standalone_mode=False)
+    written = capsys.readouterr()
+    assert (written.out, written.err.count("\n")) == ("", 1)
+
+
+async def test_stats_by_a_label_that_no_request_has_say_so(three: Path) -> None:
+    shown = run("stats", three, "--by", "colection").output
+
+    assert shown == (
+        "No request has a label 'colection': --by takes collection, view, error or a label.\n"
+    )
+    assert run("stats", three, "--by", "view", "-c", "x").exit_code == 2
+    assert run("stats", three, "--by", "user").output.startswith("user ")
+
+
+async def test_no_match_in_a_folder_with_text_and_json_says_both(three: Path) -> None:
+    await ask(Handler(three, "all.log", "text"))
+
+    lines = run("list", three, "-q", "nope").output.splitlines()
+    assert lines[0] == nothing_in(three)
+    assert lines[1].startswith("There are records as text")
+
+
+async def test_a_request_in_two_files_is_shown_from_the_first(log_dir: Path) -> None:
+    with recording() as block:
+        await ask(Handler(log_dir, "all", "jsonl"))
+    (log_dir / "all.gz").write_bytes(gzip.compress((log_dir / "all").read_bytes()))
+    os.utime(log_dir / "all.gz", (0, 0))
+
+    shown = run("show", block.request_id, log_dir)
+    told, *lines = shown.output.splitlines()
+    paths = f"{log_dir / 'all'}, {log_dir / 'all.gz'}"
+    assert told == f"The request is in 2 files, of which this is the first: {paths}"
+    assert lines[0].startswith(f"{block.request_id}  ok")
+    assert f"  File        {log_dir / 'all'}" in lines
+    assert shown.exit_code == 0
+
+
+async def test_a_file_that_cannot_be_read_to_its_end_is_named(log_dir: Path) -> None:
+    await ask(Handler(log_dir, "all", "jsonl"))
+    torn = log_dir / "all.gz"
+    torn.write_bytes(gzip.compress((log_dir / "all").read_bytes())[:-12])
+    (log_dir / "all").unlink()
+
+    assert "  Question    Who?" in run("show", "-1", log_dir).output.splitlines()
+    shown = run("show", "-1", log_dir, "--text")
+    problem = "Compressed file ended before the end-of-stream marker was reached"
+    assert shown.output == f"Error: [Errno 5] {problem}: '{torn}'\n"
+    assert shown.exit_code == 1
+
+
+def completions(*words: str, incomplete: str) -> list[str]:
+    complete = BashComplete(main, {}, PACKAGE, f"_{PACKAGE.upper()}_COMPLETE")
+    return [item.value for item in complete.get_completions(list(words), incomplete)]
+
+
+def test_a_shell_completes_commands_and_options(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(f"{PACKAGE}.__main__.LogFile", lambda: LogFile(log_dir))
+
+    assert completions(incomplete="sh") == ["show"]
+    assert completions(incomplete="") == ["list", "prune", "show", "stats"]
+    assert completions("list", incomplete="--fa") == ["--failed"]
+    assert completions("stats", incomplete="--b") == ["--by"]
+    assert completions("show", "-1", incomplete="--t") == ["--text"]
+    assert completions("sho", incomplete="--t") == []
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_since_needs_no_time_before_1970(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WindowsDatetime(datetime):
+        def timestamp(self) -> float:
+            if self.tzinfo is None and self.year <= 1970:
+                raise OSError(22, "Invalid argument")
+            return super().timestamp()
+
+    monkeypatch.setattr(f"{PACKAGE}.__main__.datetime", WindowsDatetime)
+    assert run("list", three).exit_code == 0
+    assert run("stats", three).exit_code == 0
+    refused = run("list", three, "--since", "1970-01-01")
+    assert "'1970-01-01' must be a duration" in refused.output
+    assert refused.exit_code == 2
 
 
 async def test_a_folder_that_holds_only_text_is_told(log_dir: Path) -> None:
@@ -346,7 +458,9 @@ async def test_a_folder_that_holds_only_text_is_told(log_dir: Path) -> None:
 
     for command in ("list", "stats"):
         shown = run(command, log_dir)
-        assert shown.output.startswith(f"{log_dir} holds records as text, which this command does")
+        nothing, told = shown.output.splitlines()
+        assert nothing == nothing_in(log_dir)
+        assert told.startswith("There are records as text, which this command does not read")
         assert 'log_format="jsonl"' in shown.output
         assert shown.exit_code == 0
 
@@ -397,7 +511,7 @@ async def test_standard_output_that_is_closed_or_full_takes_one_line(log_dir: Pa
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
             done = run_module("list", log_dir, stdout=full)
-        assert done.stderr == b"Error: No space left on device\n"
+        assert done.stderr == b"Error: [Errno 28] No space left on device\n"
         assert done.returncode == 1
 
 
@@ -473,7 +587,7 @@ async def test_whatever_is_in_the_directory_each_command_shows_what_it_can(log_d
         assert done.returncode == 0, said
         assert "Traceback" not in said
         assert b"\x1b" not in done.stdout + done.stderr
-        assert len(said.splitlines()) == len(set(said.splitlines())) <= 3, said
+        assert len(said.splitlines()) == len(set(said.splitlines())) <= 4, said
         if arguments[0] == "list" and "--failed" not in arguments:
             assert b"Good?" in done.stdout
             assert "torn.jsonl: 3 damaged records are left out" in said
@@ -496,12 +610,12 @@ class StandardError(io.StringIO):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("is_terminal", "patience", "is_shown"),
+    ("is_terminal", "delay", "is_shown"),
     [(True, -1.0, True), (True, 60.0, False), (False, -1.0, False)],
 )
 async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
     is_terminal: bool,
-    patience: float,
+    delay: float,
     is_shown: bool,
     log_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -509,7 +623,7 @@ async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
     for _ in range(3):
         await ask(Handler(log_dir, log_format="jsonl"))
     errors = StandardError(is_terminal)
-    monkeypatch.setattr(f"{PACKAGE}.__main__.PATIENCE", patience)
+    monkeypatch.setattr(f"{PACKAGE}.__main__.PROGRESS_DELAY", delay)
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", errors)
 
@@ -523,17 +637,18 @@ async def test_a_progress_bar_is_shown_on_a_terminal_if_reading_takes_long(
 async def test_a_pipe_is_read_once(log_dir: Path) -> None:
     await ask(Handler(log_dir, "all", "jsonl"))
     answers = []
-    for command in (["list"], ["list", "-q", "nope"], ["show", "-1"]):
+    for command in (["list"], ["list", "-q", "nope"], ["show", "-1"], ["show", "-1", "--text"]):
         read_end, write_end = os.pipe()
         os.write(write_end, (log_dir / "all").read_bytes())
         os.close(write_end)
         answers.append(run(*command, f"/dev/fd/{read_end}").output)
         os.close(read_end)
 
-    listed, unmatched, shown = answers
+    listed, unmatched, shown, text = answers
     assert listed.endswith(" Who?\n")
-    assert re.fullmatch(r"No request in /dev/fd/\d+ matches.\n", unmatched)
-    assert re.fullmatch(r"Error: /dev/fd/\d+ is a pipe, which `show` cannot read twice\n", shown)
+    assert re.fullmatch(r"No request in /dev/fd/\d+ matches\. Ask something .*\n", unmatched)
+    assert "\n  Question    Who?\n" in shown
+    assert re.fullmatch(r"Error: /dev/fd/\d+ is a pipe, which `show` cannot read twice\n", text)
 
 
 async def test_a_record_that_no_recorder_writes_is_shown_as_json(log_dir: Path) -> None:
@@ -548,7 +663,10 @@ async def test_a_record_that_no_recorder_writes_is_shown_as_json(log_dir: Path) 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "Error: [Errno 28] No space left on device\n",
+        ),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), ""),
     ],
 )
@@ -571,4 +689,5 @@ def test_prune_of_a_directory_that_does_not_exist_yet_is_no_error(
     monkeypatch.setattr(f"{PACKAGE}.__main__.LOG_DIR", str(log_dir))
     shown = run("prune", "--older-than", "30d")
 
-    assert (shown.output, shown.exit_code) == ("", 0)
+    assert shown.output.startswith(nothing_in(log_dir))
+    assert shown.exit_code == 0

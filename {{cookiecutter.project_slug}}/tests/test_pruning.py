@@ -3,12 +3,13 @@
 Delete this file together with `reading/pruning.py` and the command `prune`.
 """
 
+import errno
 import gzip
 import json
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from files import ask, logs, posix_only
 from {{ cookiecutter.package_name }} import {{ cookiecutter.handler_class }} as Handler
 from {{ cookiecutter.package_name }} import LogFile
 from {{ cookiecutter.package_name }}.__main__ import main
+from {{ cookiecutter.package_name }}.reading import requests
 from {{ cookiecutter.package_name }}.reading.pruning import prune
 
 HOUR = 3600.0
@@ -49,7 +51,7 @@ def set_age(path: Path, seconds: float) -> None:
 
 
 def removed(log: LogFile, **limits: Any) -> list[str]:
-    return [Path(file.path).name for file in prune(log, **limits)]
+    return [Path(file.path).name for file in prune(log, **limits).removed]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_only_files_that_the_pattern_can_have_made_are_removed(
             path.write_bytes(gzip.compress(path.read_bytes()))
             set_age(path, DAY)
 
-    list(prune(LogFile(log_dir, pattern), older_than=0, max_bytes=0))
+    prune(LogFile(log_dir, pattern), older_than=0, max_bytes=0)
     assert logs(log_dir) == sorted(foreign)
 
 
@@ -190,26 +192,44 @@ def test_what_may_still_be_written_to_stays(log_dir: Path) -> None:
     assert logs(log_dir) == ["open", "young"]
 
 
-def test_what_is_written_to_while_prune_runs_stays(log_dir: Path) -> None:
+def after_reading(name: str, action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do something between the checks of a file and its removal, as another process would."""
+    real_lstat = os.lstat
+
+    def lstat(path: Any) -> os.stat_result:
+        if os.path.basename(path) == name and not done:
+            done.append(path)
+        elif os.path.basename(path) == name:
+            action()
+        return real_lstat(path)
+
+    done: list[Any] = []  # the directory was read: the next look is the one before the removal
+    monkeypatch.setattr(os, "lstat", lstat)
+
+
+def test_what_is_written_to_while_prune_runs_stays(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(3):
         make_file(log_dir, f"{number}x", (9 - number) * DAY)
+    after_reading("1x", lambda: make_file(log_dir, "1x", 0), monkeypatch)
 
-    for file in prune(LogFile(log_dir, "{collection}"), older_than=DAY):
-        if file.path.endswith("0x"):
-            make_file(log_dir, "1x", 0)
+    result = prune(LogFile(log_dir, "{collection}"), older_than=DAY)
+    assert [Path(file.path).name for file in result.kept] == ["1x"]
     assert logs(log_dir) == ["1x"]
 
 
-def test_what_another_run_has_removed_is_no_error(log_dir: Path) -> None:
+def test_what_another_run_has_removed_is_no_error(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(3):
         make_file(log_dir, f"{number}x", (9 - number) * DAY)
-    log = LogFile(log_dir, "{collection}")
+    after_reading("0x", (log_dir / "0x").unlink, monkeypatch)
+    size = (log_dir / "2x").stat().st_size
 
-    first = prune(log, max_bytes=200)
-    next(first)
-    assert removed(log, max_bytes=200) == ["1x", "2x"]
-    assert len(list(first)) == 2
-    assert logs(log_dir) == []
+    assert removed(LogFile(log_dir, "{collection}"), max_bytes=2 * size) == ["0x"]
+    assert logs(log_dir) == ["1x", "2x"]
+    assert caplog.messages == []
 
 
 @posix_only
@@ -233,8 +253,8 @@ def run(*arguments: object) -> Result:
 def lines_of(verb: str, paths: Iterable[Path]) -> list[str]:
     sizes = {path: path.stat().st_size for path in paths}
     lines = [f"{verb} {path}, {size:,} bytes" for path, size in sizes.items()]
-    noun = "file" if len(sizes) == 1 else "files"
-    return [*lines, f"{verb} {len(sizes)} {noun}, {sum(sizes.values()):,} bytes"]
+    count = f"{len(sizes)} of {len(sizes)} files"
+    return [*lines, f"{verb} {count}, {sum(sizes.values()):,} bytes"]
 
 
 async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -> None:
@@ -244,7 +264,8 @@ async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -
         for name in logs(log_dir):
             if (log_dir / name).stat().st_mtime > time.time() - DAY:
                 set_age(log_dir / name, days * DAY)
-    paths = sorted(log_dir.iterdir(), key=lambda path: path.stat().st_mtime)
+    paths = [log_dir / name for name in logs(log_dir)]
+    paths.sort(key=lambda path: path.stat().st_mtime)
     would = lines_of("would remove", paths)
     did = lines_of("removed", paths)
 
@@ -252,22 +273,132 @@ async def test_a_dry_run_says_what_would_be_removed_and_a_total(log_dir: Path) -
     assert run(log_dir, "--max-bytes", "0B", "--dry-run").output.splitlines() == would
     assert run(log_dir, "--older-than", "30d").output.splitlines() == did
     assert logs(log_dir) == []
-    assert run(log_dir, "--older-than", "30d").output == ""
+    await ask(handler)
     nothing = run(log_dir, "--older-than", "30d", "--dry-run")
-    assert nothing.output == "would remove 0 files, 0 bytes\n"
+    assert nothing.output == "would remove 0 of 1 files, 0 bytes\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_prune_says_if_no_file_is_of_the_log(options: list[str], log_dir: Path) -> None:
+    make_file(log_dir, "x.log", 90 * DAY, "text\n")
+    make_file(log_dir, "x.jsonl", 90 * DAY)
+
+    pattern = "{collection}.log"
+
+    shown = run(log_dir, "--older-than", "30d", "--pattern", pattern, *options)
+    told = f"no file in {log_dir} fits the pattern {pattern} and begins with a record\n"
+    assert shown.output == told
+    assert shown.exit_code == 0
+    assert logs(log_dir) == ["x.jsonl", "x.log"]
+
+
+def test_prune_says_how_many_files_it_kept(log_dir: Path) -> None:
+    make_file(log_dir, "young", HOUR - 60)
+    make_file(log_dir, "open", 2 * HOUR, record("request_start", 6.9))
+    old = make_file(log_dir, "old", 2 * HOUR)
+    size = old.stat().st_size
+
+    shown = run(log_dir, "--max-bytes", "0B", "--pattern", "{collection}").output.splitlines()
+    assert shown[1:] == [
+        f"removed 1 of 3 files, {size} bytes",
+        "kept 2 more, which may still be written to, or cannot be read or removed",
+    ]
+
+
+def spoil(path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    """Let a file be readable for its first record only."""
+    if damage == "torn gzip":
+        more = "".join(record("event_start", 1).replace(ID, f"{n:032x}") for n in range(9_999))
+        path.write_bytes(gzip.compress((path.read_text("utf-8") + more).encode())[:-100])
+        set_age(path, 90 * DAY)
+        return
+
+    real_open = open
+
+    def open_disk(name: Any, *args: Any) -> Any:
+        file = real_open(name, *args)
+        if name == str(path):
+            return BadDisk(file)
+        return file
+
+    monkeypatch.setattr("builtins.open", open_disk)
+
+
+class BadDisk:
+    """A file of which only the first line can be read."""
+
+    def __init__(self, file: Any) -> None:
+        self.lines = [file.readline()]
+        file.close()
+
+    def __enter__(self) -> "BadDisk":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def readline(self, limit: int) -> Any:
+        if not self.lines:
+            raise OSError(errno.EIO, "Input/output error")
+        return self.lines.pop()
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [("torn gzip", "Compressed file ended before"), ("disk", "Input/output error")],
+)
+@pytest.mark.parametrize("days", [1, 90])
+def test_a_file_that_cannot_be_read_to_its_end_stays(
+    damage: str,
+    problem: str,
+    days: float,
+    log_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = make_file(log_dir, "all.gz" if "gzip" in damage else "all", 90 * DAY)
+    path.write_text(record("request_start", days), "utf-8")
+    set_age(path, 90 * DAY)
+    spoil(path, monkeypatch, damage)
+
+    result = prune(LogFile(log_dir, "all"), older_than=DAY)
+    assert (len(result.removed), len(result.kept)) == (0, 1)
+    assert path.exists()
+    assert (
+        caplog.messages == [] if days == 1 else caplog.messages[0].startswith(f"{path}: {problem}")
+    )
+    (request,) = requests(log_dir)
+    assert request.outcome == "unfinished"  # `list` shows what could be read
+    with pytest.raises(OSError, match=problem) as caught:
+        list(requests(path))
+    assert caught.value.filename == str(path)
+
+
+def test_prune_removes_all_even_if_nobody_reads_its_output(
+    log_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        make_file(log_dir, f"{number}x", 90 * DAY)
+
+    def fail_to_write(text: str, nl: bool) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("click.echo", fail_to_write)
+    shown = run(log_dir, "--older-than", "30d", "--pattern", "{collection}")
+    assert (shown.output, shown.exit_code) == ("", 1)
+    assert logs(log_dir) == []
 
 
 def test_prune_can_be_told_another_pattern(log_dir: Path) -> None:
     make_file(log_dir, "a b", 90 * DAY)
 
-    assert run(log_dir, "--older-than", "30d").output == ""
     shown = run(log_dir, "--older-than", "30d", "--pattern", "a b")
     assert re.match(f"removed {log_dir / 'a b'}, ", shown.output)
     refused = run(log_dir, "--older-than", "30d", "--pattern", "../x")
     assert (refused.exit_code, "filename_pattern '../x'" in refused.output) == (2, True)
     without_limit = run(log_dir)
     assert without_limit.exit_code == 2
-    assert "say --older-than or --max-bytes; for example --older-than 30d" in without_limit.output
+    assert "give --older-than or --max-bytes; for example --older-than 30d" in without_limit.output
 
 
 def test_prune_works_without_standard_output(
@@ -291,5 +422,5 @@ def test_a_directory_that_may_not_be_read_is_an_error(
 
     monkeypatch.setattr(os, "scandir", refuse)
     shown = run(log_dir, "--older-than", "30d")
-    assert shown.output == f"Error: Permission denied: {log_dir}\n"
+    assert shown.output == f"Error: [Errno 13] Permission denied: '{log_dir}'\n"
     assert shown.exit_code == 1

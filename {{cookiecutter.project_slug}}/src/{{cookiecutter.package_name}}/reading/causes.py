@@ -7,9 +7,9 @@ searched for the first one that says more.
 
 from typing import Any
 
-from .. import formats
+from ..formats import show_errors
 from . import events
-from .parsing import Request, Row, mapping, name_of
+from .parsing import Request, Row, as_mapping, name_of
 from .terminal import one_line
 
 UNKNOWN = "unknown"
@@ -29,7 +29,7 @@ REASONS = {"UnsupportedQueryError", "NoViewFoundError"}
 # These come from frameworks around db-ally.
 FRAMEWORK_WRAPPERS = {"HTTPException", "ExceptionGroup", "BaseExceptionGroup"}
 # What clients of models say if they cannot reach a server; their causes say why.
-EMPTY_MESSAGE = "Connection error."
+VAGUE_MESSAGE = "Connection error."
 
 
 def explaining_error(error: Row) -> Row:
@@ -46,7 +46,7 @@ def explaining_error(error: Row) -> Row:
 
     for each in chain:
         is_wrapper = each["type"] in WRAPPERS | FRAMEWORK_WRAPPERS
-        if not is_wrapper and not each["message"].endswith(EMPTY_MESSAGE):
+        if not is_wrapper and not each["message"].endswith(VAGUE_MESSAGE):
             return each
     return chain[-1]
 
@@ -54,50 +54,57 @@ def explaining_error(error: Row) -> Row:
 def explain(request: Request) -> list[str]:
     """Return why a request failed: the step and the error, and what the model replied.
 
-    The reply is told if no call of the model failed: then it could not be used, or what followed
-    from it went wrong. For example:
+    The reply is included if no step failed: then it could not be used, or led to the error. For
+    example:
 
         filters: RateLimitError: Too many requests
         after text-to-SQL: JSONDecodeError: Expecting value: line 1 column 1 (char 0)
         the model replied: UNSUPPORTED QUERY
     """
-    step, error = request.failed_step, request.error
-    call: Row | None = None
-    if step is None or error is None:
-        for event in events(request):
-            if request.error is None:
-                error = event.get("error") or error  # the best guess
-            if _is_more_suspect(event, call):
-                call = event
-
-    text = UNKNOWN
-    if error is not None:
-        text = error_text(explaining_error(error))
+    step = request.failed_step
+    error = request.error
     if step is not None:
-        return [f"{step}: {text}"]
-    if call is not None:
-        reply = one_line(reply_of(call) or "nothing")
-        return [f"after {name_of(call)}: {text}", f"the model replied: {reply}"]
-    return [text]
+        if error is None:
+            error = _error_of_step(request, step)
+        return [f"{step}: {_error_text(error)}"]
+
+    calls = [event for event in events(request) if _is_answered_call(event)]
+    if not calls:
+        return [_error_text(error)]
+
+    call = sorted(calls, key=_suspicion)[-1]
+    reply = one_line(_reply_of(call) or "nothing")
+    return [f"after {name_of(call)}: {_error_text(error)}", f"the model replied: {reply}"]
 
 
-def _is_more_suspect(event: Row, call: Row | None) -> bool:
-    """Return whether an event is an LLM call that more likely spoilt a request than another one.
-
-    Nothing can be done with an empty reply, and nearly any reply to a decision is good enough.
-    """
-    if event["kind"] != "event_end" or event.get("event") != "LLMEvent":
-        return False
-    if call is None or not reply_of(event):
-        return True
-    return bool(reply_of(call)) and not name_of(event).endswith("decision")
+def _error_of_step(request: Request, step: str) -> Row | None:
+    """Return the error of the last event that was this step, if it failed."""
+    error = None
+    for event in events(request):
+        if name_of(event) == step:
+            error = event.get("error")
+    return error
 
 
-def reply_of(call: Row) -> Any:
-    """Return what the model replied to an LLM call that ended."""
-    return mapping(call.get("data")).get("response")
+def _error_text(error: Row | None) -> str:
+    if error is None:
+        return UNKNOWN
+    explaining = explaining_error(error)
+    return show_errors({**explaining, "causes": []})[0]
 
 
-def error_text(error: Row) -> str:
-    """Return an error without its causes."""
-    return formats.show_errors({**error, "causes": []})[0]
+def _is_answered_call(event: Row) -> bool:
+    return event["kind"] == "event_end" and event.get("event") == "LLMEvent"
+
+
+def _suspicion(call: Row) -> int:
+    """Return how likely the reply to an LLM call made its request fail; more is likelier."""
+    if not _reply_of(call):
+        return 2  # nothing can be done with an empty reply
+    if name_of(call).endswith("decision"):
+        return 0  # nearly any reply is good enough
+    return 1
+
+
+def _reply_of(call: Row) -> Any:
+    return as_mapping(call.get("data")).get("response")

@@ -1,25 +1,25 @@
-"""What one line says, and what the lines of a request say together.
+"""From a line to a record, and from the records of a request to a `Request`.
 
 A line is a record only if it is JSON, has a possible time, an id and a kind, and if the values that
-are read have the types that a recorder gives them. Keys that are not known here are ignored. What
-passes `parse_record` can be used without a further look.
+are read have the types that a recorder gives them. Unknown keys are ignored. What passes
+`parse_record` can be used without further checks.
 """
 
 import json
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
 Outcome: TypeAlias = Literal["ok", "failed", "unfinished"]
 
 OUTCOMES: dict[str, Outcome] = {"request_end": "ok", "request_failed": "failed"}
 KINDS = {"request_start", "event_start", "event_end", "event_failed"} | OUTCOMES.keys()
-HEX_DIGITS = frozenset("0123456789abcdef")
+REQUEST_ID = re.compile("[0-9a-f]{32}")
 LONGEST_ELAPSED = 1e9  # seconds, which is 31 years
 
-# Types of the keys that are read; each may be missing.
+# Expected types of the keys that are read, in a record and in its summary. All are optional.
 TYPES = {
     "event_id": int,
     "event": str,
@@ -42,38 +42,21 @@ SUMMARY_TYPES = {
 }
 
 
-class File(NamedTuple):
-    """A file that was found. Files compare by when they were written.
-
-    Attributes:
-        written: when it was written last, in seconds since 1970.
-        size: in bytes.
-        path: where it is, absolute.
-        is_named: the caller named it; it was not found in a directory.
-    """
-
-    written: float
-    size: int
-    path: str
-    is_named: bool = False
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request, as far as files tell of it; what they do not tell is `None`.
+    """One request, as far as files have it. What they do not have is `None`.
 
     Attributes:
         request_id: 32 hex digits.
         outcome: "unfinished" if it neither ended nor failed, for example because its process was
             killed.
         elapsed: seconds. It is an upper bound if the request failed and `error` is `None`.
-        rows: those of the result, as far as they were recorded.
-        row_count: how many the result had.
+        rows: the rows of the result, as far as they were recorded.
+        row_count: how many rows the result had.
         error: `type`, `message` and `causes`, outermost first.
-        failed_step: which LLM call or event failed last.
+        failed_step: the LLM call or event that failed last, unless a retry succeeded.
         path: the file with its last record.
         offset: where its first record begins in that file, in bytes (uncompressed).
-        written: when that file was written last, in seconds since 1970.
     """
 
     request_id: str
@@ -99,37 +82,26 @@ class Request:
     total_tokens: int | None
     path: str
     offset: int
-    written: float
 
 
 def parse_record(line: bytes) -> Row | None:
     """Return the record that a line holds, or `None` if it holds none."""
     try:
-        row: Row = _decode(line.decode("utf-8", "replace"))
+        row: Row = json.loads(line.decode("utf-8", "replace"))
         if _is_possible(row):
             return row
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        pass  # it is no JSON, or its values have other types than those of a record
+        pass  # it is not JSON, or its values have other types than those of a record
     return None
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
-
-
 def _is_possible(row: Row) -> bool:
-    """Return whether a recorder can have written this; whatever it raises, none has."""
+    """Return whether a recorder can have written this. If it raises, none has, either."""
     time = time_of(row)
     if time.tzinfo is None or not 1970 <= time.year < 9999:  # it exists in every time zone
         return False
 
-    request_id = row["request_id"]
-    if len(request_id) != 32 or not HEX_DIGITS.issuperset(request_id):
-        return False
-    if row["kind"] not in KINDS:
+    if not REQUEST_ID.fullmatch(row["request_id"]) or row["kind"] not in KINDS:
         return False
 
     elapsed = row.get("elapsed")
@@ -163,20 +135,20 @@ def time_of(row: Row) -> datetime:
     return datetime.fromisoformat(row["time"])
 
 
-def make_request(start: Row | None, last: Row, file: File, offset: int) -> Request:
+def make_request(start: Row | None, last: Row, path: str, offset: int) -> Request:
     """Return the request of which a file holds these records.
 
     Args:
         start: its `request_start`, if the file has it.
         last: its last record, which is `start` if it has not finished.
-        file: where they are.
+        path: of the file.
         offset: where `start` begins in the file; 0 if the file does not have it.
     """
     first = start or last
     summary = last.get("summary") or {}
-    asked = mapping(first.get("data"))
-    result = mapping(mapping(last.get("data")).get("result"))
-    context = mapping(result.get("context"))
+    asked = as_mapping(first.get("data"))
+    result = as_mapping(as_mapping(last.get("data")).get("result"))
+    context = as_mapping(result.get("context"))
 
     elapsed = last.get("elapsed")
     started = time_of(first)
@@ -205,27 +177,9 @@ def make_request(start: Row | None, last: Row, file: File, offset: int) -> Reque
         prompt_tokens=summary.get("prompt_tokens"),
         completion_tokens=summary.get("completion_tokens"),
         total_tokens=summary.get("total_tokens"),
-        path=file.path,
+        path=path,
         offset=offset,
-        written=file.written,
     )
-
-
-def make_events(rows: Iterable[Row]) -> list[Row]:
-    """Return the last record of each event of a request, with `started`, when the event started.
-
-    They are in the order in which the events started.
-    """
-    made: dict[int, Row] = {}
-    for row in rows:
-        number = row.get("event_id")
-        if number is not None:
-            elapsed = timedelta(seconds=row.get("elapsed") or 0)
-            started = time_of(row) - elapsed
-            if number in made:
-                started = made[number]["started"]
-            made[number] = {**row, "started": started}
-    return list(made.values())
 
 
 def name_of(event: Row) -> str:
@@ -233,7 +187,7 @@ def name_of(event: Row) -> str:
     return event.get("step") or event.get("event") or ""
 
 
-def mapping(value: Any) -> Row:
+def as_mapping(value: Any) -> Row:
     """Return a mapping as it is, and an empty one in place of what was withheld or cut."""
     if isinstance(value, dict):
         return value

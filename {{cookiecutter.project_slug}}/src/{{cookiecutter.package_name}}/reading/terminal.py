@@ -1,35 +1,40 @@
-"""Text for a terminal: how many columns it takes, and what of it fits into them.
+"""Text for a terminal: how many columns it takes, and how it is made to fit.
 
-What is shown here may come from anywhere. So everything goes through `visible`, which leaves
+What is shown may come from anywhere. So everything goes through `escape_hidden`, which leaves
 nothing in a text that could move the cursor, change colors or hide.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Container, Iterable
+import textwrap
+from collections.abc import Container
+from itertools import accumulate
 from typing import Any
 from unicodedata import category, east_asian_width
 
 from ..formats import escape
 
+FEWEST_COLUMNS = 20  # of a terminal; what is shown on a narrower one breaks there
+
 
 def columns() -> int:
     """Return how many columns the terminal has; more than any text needs if there is none."""
-    return shutil.get_terminal_size((sys.maxsize, 0)).columns
+    size = shutil.get_terminal_size((sys.maxsize, 0))
+    return max(size.columns, FEWEST_COLUMNS)
 
 
-def visible(text: str) -> str:
+def escape_hidden(text: str) -> str:
     """Return `text` with an escape in place of every character that cannot be seen."""
     return escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def one_line(value: Any) -> str:
-    """Return a text, or another value as JSON spells it, in one line without hidden characters."""
+    """Return a text, or another value as JSON, in one line without hidden characters."""
     text = value
     if not isinstance(value, str):
         text = json.dumps(value, ensure_ascii=False)
-    return visible(text).replace("\n", " ")
+    return escape_hidden(text).replace("\n", " ")
 
 
 def width(text: str) -> int:
@@ -40,7 +45,7 @@ def width(text: str) -> int:
 
 
 def _width_of_character(character: str) -> int:
-    if category(character) in ("Mn", "Me"):  # it is put upon the one before it
+    if category(character) in ("Mn", "Me"):  # an accent on the character before it
         return 0
     if east_asian_width(character) in ("W", "F"):
         return 2
@@ -51,35 +56,23 @@ def cut(text: str, limit: int) -> str:
     """Return as much of a line as fits into `limit` columns."""
     if width(text) <= limit:
         return text
-    return text[: _fitting(text, limit - 1)] + "…"
+    widths = accumulate(map(_width_of_character, text))
+    fitting = [used for used in widths if used < limit]
+    return text[: len(fitting)] + "…"
 
 
-def wrap(text: str, limit: int, most: int, indent: str) -> list[str]:
-    """Return a line as at most so many indented lines of `limit` columns; the last may be cut."""
-    room = max(limit - len(indent), 1)
-    lines: list[str] = []
-    while len(lines) < most - 1 and width(text) > room:
-        end = _fitting(text, room)
-        space = text.rfind(" ", end // 2, end)
-        if space > 0:
-            end = space + 1
-
-        line = indent + text[:end]
-        lines.append(line.rstrip())
-        text = text[end:]
-
-    lines.append(indent + cut(text, room))
-    return lines
-
-
-def _fitting(text: str, limit: int) -> int:
-    """Return how many characters of a text that is too long fit into `limit` columns, or 1."""
-    end = 0
-    used = _width_of_character(text[0])
-    while used <= limit:
-        end += 1
-        used += _width_of_character(text[end])
-    return max(end, 1)
+def wrap(text: str, limit: int, indent: str = "") -> list[str]:
+    """Return a line as at most three indented lines of `limit` columns; the last may be cut."""
+    if width(text) > len(text):
+        limit //= 2  # so that all fits even if each character takes two columns
+    return textwrap.wrap(
+        text,
+        limit,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        max_lines=3,
+        placeholder="…",
+    )
 
 
 def pad(text: str, size: int) -> str:
@@ -87,25 +80,17 @@ def pad(text: str, size: int) -> str:
     return text + " " * (size - width(text))
 
 
-def table(
-    header: list[str], rows: Iterable[Iterable[str]], numbers: Container[str] = ()
-) -> list[str]:
-    """Return a line for the header and each row; the columns in `numbers` align to the right."""
-    lines = [header]
-    for row in rows:
-        lines.append(list(row))
+def table(lines: list[list[str]], numbers: Container[str] = ()) -> list[str]:
+    """Return lines of cells as text, the header first.
 
-    widths = []
+    Columns whose name in the header is in `numbers` align to the right.
+    """
+    padded = []
     for column in zip(*lines, strict=True):
-        widths.append(max(map(width, column)))
+        size = max(map(width, column))
+        if column[0] in numbers:
+            padded.append([cell.rjust(size) for cell in column])
+        else:
+            padded.append([pad(cell, size) for cell in column])
 
-    shown = []
-    for line in lines:
-        cells = []
-        for name, cell, size in zip(header, line, widths, strict=True):
-            if name in numbers:
-                cells.append(cell.rjust(size))
-            else:
-                cells.append(pad(cell, size))
-        shown.append(" ".join(cells).rstrip())
-    return shown
+    return [" ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
