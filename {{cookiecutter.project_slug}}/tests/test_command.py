@@ -483,7 +483,7 @@ def test_it_starts_without_db_ally() -> None:
     code = f"import sys, {PACKAGE}.__main__; print({heavy!r}, *sys.modules)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=env, capture_output=True, encoding="utf-8", check=True
     )
 
     modules = done.stdout.partition(")")[2].split()

@@ -229,7 +229,7 @@ def test_a_text_that_quotes_a_record_is_no_record(
     nested = row("event_start", event_id=1, event="E", data={"kind": "request_start"})
     path = write(log_dir / "all", start(question=quoted), nested, end())
     other = write(log_dir / "other", start(question=ID, request_id="f" * 32))
-    with other.open("a") as file:
+    with other.open("a", encoding="utf-8") as file:
         file.write(ID + "\n")
 
     (request,) = requests(path)
