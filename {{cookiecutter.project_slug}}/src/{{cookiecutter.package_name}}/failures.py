@@ -101,7 +101,7 @@ def error_of_ask(ask_frame_id: int, error: BaseException) -> BaseException | Non
     It is the exception that left the `ask`: either `error` itself, or one that led to it. But if
     that is a `CancelledError`, `error` is returned: it says why, as a `TimeoutError` does.
 
-    The first match is right: what an `ask` has handled itself stands behind what has left it.
+    The first match is right: `error_chain` has what left the `ask` before what the `ask` handled.
 
     Returns:
         The exception, or `None` if neither `error` nor what led to it has left the `ask`.
@@ -131,9 +131,9 @@ def error_ending_event(context: object) -> BaseException | None:
     `__del__` has interrupted. A context can also die for other reasons, while the application
     handles an exception that has nothing to do with the event.
     """
-    # The garbage collector can run at any moment, also in the middle of `__aexit__`. It marks an
-    # object as finalized before it calls `__del__`. If the last reference goes away instead, the
-    # mark is set only after `__del__`.
+    # The garbage collector can run at any moment, also in the middle of `__aexit__`. What it finds
+    # has not died of the exception. It marks an object as finalized before it calls `__del__`; if
+    # the last reference goes away instead, the mark is set only after `__del__`.
     if gc.is_finalized(context):
         return None
 

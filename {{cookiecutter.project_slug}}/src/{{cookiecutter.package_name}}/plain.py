@@ -205,8 +205,8 @@ class Serializer:
 
         size = len(text)
         if text and (size > self._max_text or size > self._budget):
-            max_chars = min(self._max_text, self._budget)
-            text = text[: max(max_chars, 0)]
+            room = min(self._max_text, self._budget)
+            text = text[: max(room, 0)]
             self._note_cut(size)
 
         if not text.isascii() or "\0" in text:

@@ -90,7 +90,7 @@ class RequestContext:
 
 @dataclass(eq=False)
 class EventContext:
-    """The state of one event. If an exception drops it, the event has failed with that exception.
+    """The state of one event. If it dies because an exception leaves the event, that has failed.
 
     Attributes:
         event: the event itself, which db-ally changes until it ends.
@@ -295,7 +295,7 @@ class Recorder(EventHandler[RequestContext, EventContext]):
         """Record something now or, if this thread is making a record already, right after that.
 
         The garbage collector can drop a failed request at any moment, and so call this method: also
-        while a sink is at work in this thread and holds a lock. If we called it a second time then,
+        while a sink is at work in this thread and holds a lock. If the sink were called again then,
         it would wait for its own lock for ever.
         """
         if not occurrence.request.is_recorded:
