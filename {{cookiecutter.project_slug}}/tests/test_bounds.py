@@ -3,6 +3,7 @@
 Keep this file as long as you keep the option `max_chars`.
 """
 
+import contextlib
 import json
 from collections import UserString
 
@@ -12,7 +13,7 @@ from dbally.audit.events import RequestEnd
 from dbally.collection.results import ExecutionResult
 from files import file_recorder, read, start
 
-from {{ cookiecutter.package_name }} import Recorder
+from {{ cookiecutter.package_name }} import Recorder, recording
 
 FORMATS = pytest.mark.parametrize("log_format", ["text", "jsonl"])
 
@@ -164,7 +165,34 @@ async def test_a_value_that_is_inside_itself_ends():
     assert record.data == {"key": [["before", "<list inside itself>"], mapping]}
 
 
+async def test_many_keys_of_one_text_stay_bounded():
+    class SameText:
+        def __str__(self):
+            return "x"
+
+    record = await record_of({SameText(): None for _ in range(5_000)})
+
+    names = list(record.data["key"])
+    assert names[:3] == ["x", "x~1", "x~2"]
+    assert max(map(len, names)) <= len("x~5000")
+
+
 # How a cut is called
+
+
+async def test_a_cut_key_a_cut_collection_and_each_cut_cause_have_a_path_of_their_own(records):
+    record = await record_of({"a": 1, "k" * 200: 2}, max_chars=200)
+    assert record.cut == {"key.(key)": 200}
+
+    error = RuntimeError("outer" * 100)
+    error.__cause__ = RuntimeError("inner" * 100)
+    with contextlib.suppress(RuntimeError), recording():
+        _tracker = await start(Recorder(records.append, max_chars=300), collection="c" * 300)
+        raise error
+
+    cut = records[-1].cut
+    assert cut["collection"] == 300
+    assert cut["error"] == cut["error.causes.0"] == 500
 
 
 async def test_a_cut_in_an_object_of_the_application_has_the_path_to_it():

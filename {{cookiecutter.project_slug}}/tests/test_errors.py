@@ -275,6 +275,19 @@ async def test_what_an_event_got_before_it_failed_is_recorded_with_its_error(
     assert records[-1].as_dict()["data"] == {"model": "gpt-4o-mini"}
 
 
+async def test_a_list_in_a_tuple_that_has_changed_is_recorded_at_the_end(
+    records: list[Record],
+) -> None:
+    tracker = await start_request(records)
+    event: Any = LLMEvent("prompt", "Prompt")
+    event.hits = (["first"],)
+    async with tracker.track_event(event) as span:
+        event.hits[0].append("second")
+        span(event)
+
+    assert records[-1].data == {"hits": [["first", "second"]]}
+
+
 async def test_an_event_that_fails_as_it_started_repeats_nothing(records: list[Record]) -> None:
     tracker = await start_request(records)
     with pytest.raises(KeyError):

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from {{ cookiecutter.package_name }} import Recorder, declare, recording
+from {{ cookiecutter.package_name }}.failures import warn_once
 from {{ cookiecutter.package_name }}.privacy import INPUT, METADATA, OUTPUT
 
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
@@ -210,3 +211,23 @@ def test_a_declaration_that_cannot_work_is_refused():
 
     with pytest.raises(ValueError, match=r"^key 'input' must be .*; for example key=INPUT"):
         declare(CacheEvent, key=content)
+
+
+@pytest.mark.parametrize(
+    ("mask", "problem"),
+    [
+        pytest.param(lambda text: text.lowr(), "raises AttributeError", id="raises"),
+        pytest.param(lambda text: None, "returns NoneType", id="returns nothing"),
+    ],
+)
+async def test_a_mask_that_does_not_work_is_warned_of_once(mask, problem, records, caplog):
+    warn_once.cache_clear()
+
+    for _ in range(2):
+        tracker = await start(Recorder(records.append, mask=mask))
+        await tracker.request_end(RESULT)
+
+    assert caplog.messages == [
+        f"The mask {problem} in place of a text. Texts are recorded as [withheld]."
+    ]
+    assert records[0].data["question"] == "[withheld]"
