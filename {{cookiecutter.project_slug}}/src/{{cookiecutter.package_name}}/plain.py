@@ -13,7 +13,6 @@ Objects of the application may raise anything while they are read. Then a text s
 of the value.
 """
 
-import sys
 from collections import UserString
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import date, time
@@ -27,7 +26,6 @@ from dbally.collection.results import ExecutionResult
 
 from .failures import error_chain, message_of, warn_once
 from .privacy import (
-    ALL_SWITCHES,
     INPUT_AND_OUTPUT,
     METADATA,
     WITHHELD,
@@ -54,7 +52,7 @@ class Serializer:
 
     Args:
         max_chars: the budget in characters.
-        mask: from text to text, for every text before it is truncated.
+        mask: from text to text, for every text before it is truncated; `None` for none.
         switches: names of the switches that are on.
 
     Attributes:
@@ -62,10 +60,7 @@ class Serializer:
     """
 
     def __init__(
-        self,
-        max_chars: int = sys.maxsize,
-        mask: Callable[[str], str] | None = None,
-        switches: Switches = ALL_SWITCHES,
+        self, max_chars: int, mask: Callable[[str], str] | None, switches: Switches
     ) -> None:
         self.cut: dict[str, int] = {}
         self._budget = max_chars
